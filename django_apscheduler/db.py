@@ -1,0 +1,249 @@
+"""
+What the database stores: instants in UTC, keys compared byte by byte, its own clock.
+
+This module alone knows how Django and the databases treat time zones. The rest of the
+package sees aware datetimes in UTC, whatever ``USE_TZ``, ``TIME_ZONE`` and the
+connection's own zone say.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timezone
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import connections, models, router
+from django.utils import timezone as django_timezone
+
+utc = timezone.utc
+
+
+def current_zone():
+    """Return the zone people read times in: the active one, else ``TIME_ZONE``."""
+    if settings.USE_TZ:
+        return django_timezone.get_current_timezone()
+    return django_timezone.get_default_timezone()
+
+
+class UTCDateTimeFormField(forms.DateTimeField):
+    """A form field that reads and shows wall-clock times and yields aware ones."""
+
+    def prepare_value(self, value: Any) -> Any:
+        if isinstance(value, datetime) and django_timezone.is_aware(value):
+            return value.astimezone(current_zone()).replace(tzinfo=None)
+        return super().prepare_value(value)
+
+    def to_python(self, value: Any) -> datetime | None:
+        moment = super().to_python(value)
+        if moment is not None and django_timezone.is_naive(moment):
+            moment = moment.replace(tzinfo=current_zone())
+        return moment
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        # The base class compares naive with aware when USE_TZ is off.
+        return super().has_changed(self.prepare_value(initial), data)
+
+
+class UTCDateTimeField(models.DateTimeField):
+    """
+    An instant, stored in UTC on every database and read as an aware UTC datetime.
+
+    Django's own field stores local wall time when ``USE_TZ`` is off or the connection
+    names a zone, and so loses the hour that repeats in autumn. Saving a naive datetime
+    is an error. A naive value in a lookup is refused too, except with ``USE_TZ`` off,
+    where Django's filters know no other: there it is read in ``TIME_ZONE``.
+    """
+
+    def formfield(self, **kwargs: Any) -> forms.Field:
+        return super().formfield(**{"form_class": UTCDateTimeFormField, **kwargs})
+
+    def to_python(self, value: Any) -> datetime | None:
+        if isinstance(value, str):
+            value = super().to_python(value)
+        if value is None or (isinstance(value, datetime) and value.tzinfo is not None):
+            return value
+        if isinstance(value, date) and not isinstance(value, datetime):
+            value = datetime(value.year, value.month, value.day)
+        if isinstance(value, datetime):
+            # Reached from full_clean() and texts; saving stays strict below.
+            return value.replace(tzinfo=current_zone())
+        raise ValidationError(
+            self.error_messages["invalid"], code="invalid", params={"value": value}
+        )
+
+    def get_prep_value(self, value: Any) -> Any:
+        if isinstance(value, datetime):
+            if django_timezone.is_naive(value):
+                if settings.USE_TZ:
+                    raise ValueError(self._naive_message(value))
+                value = value.replace(tzinfo=django_timezone.get_default_timezone())
+            return value.astimezone(utc)
+        if isinstance(value, (str, date)):
+            return self.to_python(value).astimezone(utc)
+        return models.Field.get_prep_value(self, value)
+
+    def get_db_prep_save(self, value: Any, connection: Any) -> Any:
+        if isinstance(value, datetime) and django_timezone.is_naive(value):
+            raise ValueError(self._naive_message(value))
+        return super().get_db_prep_save(value, connection)
+
+    def _naive_message(self, value: datetime) -> str:
+        return (
+            f"{self.name or 'a time'} must be an aware datetime; got the naive "
+            f"{value!r}; give it a time zone, for example with "
+            "django.utils.timezone.make_aware()"
+        )
+
+    def get_db_prep_value(
+        self, value: Any, connection: Any, prepared: bool = False
+    ) -> Any:
+        if not prepared:
+            value = self.get_prep_value(value)
+        if not isinstance(value, datetime):
+            return value
+        if connection.vendor == "postgresql":
+            # "timestamp with time zone" holds the instant itself.
+            return connection.ops.adapt_datetimefield_value(value)
+        # Elsewhere the column holds a wall time, and an aware value would be turned
+        # into the connection's zone.
+        return connection.ops.adapt_datetimefield_value(value.replace(tzinfo=None))
+
+    def select_format(self, compiler: Any, sql: str, params: Any) -> tuple[str, Any]:
+        if (
+            compiler.connection.vendor == "postgresql"
+            and not settings.USE_TZ
+            # Inside a subquery the value is compared in the database, as it is.
+            and not compiler.query.subquery
+        ):
+            # The driver would answer a naive wall time in the session's zone, and
+            # that is ambiguous for an hour each autumn.
+            return f"({sql} AT TIME ZONE 'UTC')", params
+        return sql, params
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
+        if value is None:
+            return None
+        if isinstance(value, str):
+            value = datetime.fromisoformat(value)
+        if value.tzinfo is not None and connection.vendor == "postgresql":
+            return value.astimezone(utc)
+        # A wall time: UTC, whatever zone Django has labelled it with.
+        return value.replace(tzinfo=utc)
+
+
+class KeyField(models.CharField):
+    """
+    A short text that is a key: compared byte by byte on every database.
+
+    MySQL and MariaDB would by default take "Report" and "report" for one.
+    """
+
+    def db_parameters(self, connection: Any) -> dict[str, Any]:
+        parameters = super().db_parameters(connection)
+        if connection.vendor == "mysql":
+            parameters["collation"] = "utf8mb4_bin"
+        return parameters
+
+
+class ActiveIndex(models.Index):
+    """
+    An index over ``key`` for the few rows whose ``status`` is one of ``statuses``.
+
+    Databases without partial indexes (MySQL, MariaDB) get one over (status, key).
+    """
+
+    def __init__(self, *, key: str, statuses: list[str], name: str):
+        super().__init__(fields=["status", key], name=name)
+        self.key = key
+        self.statuses = statuses
+
+    def deconstruct(self):
+        path = f"{type(self).__module__}.{type(self).__qualname__}"
+        return (
+            path,
+            (),
+            {"key": self.key, "statuses": self.statuses, "name": self.name},
+        )
+
+    def clone(self):
+        return type(self)(key=self.key, statuses=self.statuses, name=self.name)
+
+    def create_sql(self, model, schema_editor, using="", **kwargs):
+        index: models.Index
+        if schema_editor.connection.features.supports_partial_indexes:
+            index = models.Index(
+                fields=[self.key],
+                name=self.name,
+                condition=models.Q(status__in=self.statuses),
+            )
+        else:
+            index = models.Index(fields=["status", self.key], name=self.name)
+        return index.create_sql(model, schema_editor, using=using, **kwargs)
+
+
+class DatabaseNow(models.Func):
+    """
+    The present moment by the database's clock, in UTC.
+
+    Microseconds on PostgreSQL and MySQL, milliseconds on SQLite. The moment is that of
+    the statement, not of the transaction: a transaction may have waited for a lock.
+    """
+
+    template = "CURRENT_TIMESTAMP"
+    output_field = UTCDateTimeField()
+
+    def as_postgresql(self, compiler, connection, **context):
+        # Stable within the statement, unlike clock_timestamp(), so that comparisons
+        # with it can use an index.
+        return self.as_sql(
+            compiler, connection, template="STATEMENT_TIMESTAMP()", **context
+        )
+
+    def as_mysql(self, compiler, connection, **context):
+        return self.as_sql(compiler, connection, template="UTC_TIMESTAMP(6)", **context)
+
+    def as_sqlite(self, compiler, connection, **context):
+        # Six digits, as Django writes them: the column is compared as text.
+        return self.as_sql(
+            compiler,
+            connection,
+            template="(STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'now') || '000')",
+            **context,
+        )
+
+
+_NOW_SQL = {
+    "postgresql": "SELECT EXTRACT(EPOCH FROM CLOCK_TIMESTAMP()) * 1000000",
+    "mysql": "SELECT UTC_TIMESTAMP(6)",
+    "sqlite": "SELECT STRFTIME('%Y-%m-%d %H:%M:%f', 'now')",
+}
+
+
+def database_now(using: str) -> datetime:
+    """Return the present moment by the clock of the database ``using``, aware UTC."""
+    connection = connections[using]
+    with connection.cursor() as cursor:
+        cursor.execute(_NOW_SQL.get(connection.vendor, "SELECT CURRENT_TIMESTAMP"))
+        (value,) = cursor.fetchone()
+    if connection.vendor == "postgresql":
+        seconds, microseconds = divmod(int(value), 1_000_000)
+        return datetime.fromtimestamp(seconds, utc).replace(microsecond=microseconds)
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    return value.replace(tzinfo=utc)
+
+
+def resolve_alias(using: str | None = None) -> str:
+    """
+    Return the alias of the database that holds the jobs.
+
+    :param using: an alias named in settings, or None to ask the routers
+    :raises django.db.utils.ConnectionDoesNotExist: when settings have no such database
+    """
+    if using is None:
+        from django_apscheduler.models import DjangoJob
+
+        using = router.db_for_write(DjangoJob)
+    return connections[using].alias
