@@ -1,0 +1,349 @@
+"""
+Jobs declared in code, the callables that forms may offer, and the process's scheduler.
+
+An app declares its jobs in a module named ``jobs``::
+
+    from django_apscheduler import scheduled_job
+
+    @scheduled_job("cron", hour=3, id="nightly-report")
+    def nightly_report(): ...
+
+Importing such a module needs no scheduler and touches no database. Declared jobs reach
+the job store when ``runapscheduler`` starts or ``manage.py apscheduler sync`` runs.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import import_module
+from typing import Any, TypeVar
+
+from django.apps import apps
+from django.utils.module_loading import module_has_submodule
+
+from django_apscheduler import util
+from django_apscheduler.util import undefined
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: The module of an app in which jobs are declared.
+MODULE = "jobs"
+
+_lock = threading.RLock()
+_declarations: dict[str, Declaration] = {}
+_callables: dict[str, RegisteredCallable] = {}
+_discovered = False
+
+
+class DeclarationError(ValueError):
+    """Raised when a job declared in code cannot be what it says."""
+
+
+class DiscoveryError(ImportError):
+    """Raised when the ``jobs`` module of an app cannot be imported."""
+
+
+@dataclass(frozen=True, eq=False)
+class Declaration:
+    """
+    A job as declared in code.
+
+    :ivar id: stable name of the job, unique among all declared jobs
+    :ivar func: the decorated function
+    :ivar place: ``file:line`` of the decorator
+    :ivar trigger_spec: the trigger's alias, ``module:Class`` reference or object
+    :ivar trigger_args: arguments for the trigger, when it is not an object
+    :ivar jobstore: alias of the job store
+    :ivar options: options of the job that the declaration gives, by name
+    """
+
+    id: str
+    func: Callable[..., Any]
+    place: str
+    trigger_spec: Any
+    trigger_args: dict[str, Any] = field(default_factory=dict)
+    jobstore: str = "default"
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def func_ref(self) -> str:
+        """Reference to the function. It exists before the decorated name does."""
+        return reference(self.func)
+
+    @cached_property
+    def trigger(self) -> Any:
+        """
+        The trigger object, made when first needed: the default time zone is Django's,
+        which is not known while apps load.
+
+        :raises DeclarationError: when the trigger's alias or arguments are wrong
+        """
+        from django_apscheduler.triggers import create_trigger
+
+        try:
+            return create_trigger(self.trigger_spec, **self.trigger_args)
+        except (LookupError, TypeError, ValueError) as error:
+            raise DeclarationError(
+                f"The job {self.id!r} declared at {self.place} has no usable trigger: "
+                f"{error}"
+            ) from error
+
+    def job_options(self) -> dict[str, Any]:
+        """Return the arguments of ``add_job()`` that the declaration stands for."""
+        return {
+            "func": self.func_ref,
+            "trigger": self.trigger,
+            "id": self.id,
+            **self.options,
+        }
+
+
+@dataclass(frozen=True)
+class RegisteredCallable:
+    """
+    A callable that forms may offer for scheduling.
+
+    :ivar ref: ``module:name``
+    :ivar label: for people
+    :ivar doc: its docstring, or ""
+    :ivar signature: such as ``(days: int = 30)``, or "" when it tells none
+    """
+
+    ref: str
+    func: Callable[..., Any]
+    label: str
+    doc: str
+    signature: str
+
+
+def reference(func: Callable[..., Any]) -> str:
+    """
+    Return ``module:name`` for a function that is just being defined.
+
+    :raises DeclarationError: for what cannot be imported by name
+    """
+    name = util.get_callable_name(func)
+    if "<" in name or not getattr(func, "__module__", None):
+        raise DeclarationError(
+            f"{name} cannot be declared as a job: it has no importable name; "
+            "move it to the top level of a module"
+        )
+    return f"{func.__module__}:{name}"
+
+
+def scheduled_job(
+    trigger: Any,
+    args: Iterable[Any] | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+    id: str | None = None,
+    name: str | None = None,
+    misfire_grace_time: Any = undefined,
+    coalesce: Any = undefined,
+    max_instances: Any = undefined,
+    next_run_time: Any = undefined,
+    jobstore: str = "default",
+    executor: Any = undefined,
+    on_lost: Any = undefined,
+    transactional: Any = undefined,
+    timeout: Any = undefined,
+    **trigger_args: Any,
+) -> Callable[[F], F]:
+    """
+    Declare the decorated function as a job; for use in an app's ``jobs`` module.
+
+    The arguments are those of a scheduler's ``add_job()``. Options that are not given
+    take the ``job_defaults`` of the settings.
+
+    :param trigger: the trigger's alias, ``module:Class`` reference or object
+    :param id: stable name of the job; by default ``module.function``
+    :raises DeclarationError: when a declared job has this id already, when the trigger
+        is unusable or when the function has no importable name
+    """
+    given = {
+        "misfire_grace_time": misfire_grace_time,
+        "coalesce": coalesce,
+        "max_instances": max_instances,
+        "next_run_time": next_run_time,
+        "executor": executor,
+        "on_lost": on_lost,
+        "transactional": transactional,
+        "timeout": timeout,
+    }
+    options = {key: value for key, value in given.items() if value is not undefined}
+    if name is not None:
+        options["name"] = name
+    if args is not None:
+        options["args"] = tuple(args)
+    if kwargs is not None:
+        options["kwargs"] = dict(kwargs)
+    caller = sys._getframe(1)
+    place = f"{caller.f_code.co_filename}:{caller.f_lineno}"
+
+    def declare(func: F) -> F:
+        declaration = Declaration(
+            id=id or reference(func).replace(":", "."),
+            func=func,
+            place=place,
+            trigger_spec=trigger,
+            trigger_args=trigger_args,
+            jobstore=jobstore,
+            options=options,
+        )
+        _declare(declaration)
+        return func
+
+    return declare
+
+
+def _declare(declaration: Declaration) -> None:
+    # While apps still load, the trigger's default time zone is not known.
+    if apps.ready:
+        declaration.trigger  # noqa: B018 (raises when unusable)
+    ref = declaration.func_ref
+    with _lock:
+        known = _declarations.get(declaration.id)
+        # The same line of the same file again is a module that was reloaded.
+        reloaded = known is not None and (known.place, known.func_ref) == (
+            declaration.place,
+            ref,
+        )
+        if known is not None and (not reloaded or known.func is declaration.func):
+            raise DeclarationError(
+                f"Two jobs are declared with the id {declaration.id!r}: "
+                f"{known.func_ref} at {known.place} and {ref} at "
+                f"{declaration.place}; give one of them another id"
+            )
+        _declarations[declaration.id] = declaration
+        register_callable(declaration.func)
+
+
+def register_job(scheduler: Any, *args: Any, **kwargs: Any) -> Callable[[F], F]:
+    """
+    Add the decorated function to ``scheduler``; the earlier package's decorator.
+
+    The arguments are those of ``add_job()`` after the function; ``id`` is
+    ``module.function`` unless given. `scheduled_job` needs no scheduler at import time.
+    """
+
+    def add(func: F) -> F:
+        options = {"id": reference(func).replace(":", "."), **kwargs}
+        scheduler.add_job(func, *args, **options)
+        return func
+
+    return add
+
+
+def register_callable(func: F | None = None, *, label: str | None = None) -> Any:
+    """
+    Offer a callable in the admin's form for new jobs; usable as a decorator.
+
+    Declared jobs' functions are offered without it.
+
+    :param label: for people; by default the first line of the docstring, or the name
+    """
+    if func is None:
+        return lambda decorated: register_callable(decorated, label=label)
+    doc = inspect.getdoc(func) or ""
+    ref = reference(func)
+    try:
+        signature = str(inspect.signature(func))
+    except (TypeError, ValueError):
+        signature = ""
+    title = label or doc.partition("\n")[0].strip().rstrip(".")
+    if not title:
+        title = util.get_callable_name(func).replace("_", " ").strip().capitalize()
+    with _lock:
+        known = _callables.get(ref)
+        if known is None or known.func is not func or label:
+            _callables[ref] = RegisteredCallable(ref, func, title, doc, signature)
+    return func
+
+
+def callables() -> dict[str, RegisteredCallable]:
+    """Return what forms may offer: reference → callable, ordered by label."""
+    autodiscover()
+    with _lock:
+        found = sorted(_callables.values(), key=lambda entry: (entry.label, entry.ref))
+    return {entry.ref: entry for entry in found}
+
+
+def declarations() -> dict[str, Declaration]:
+    """
+    Return the jobs declared in code, by id.
+
+    :raises DiscoveryError: when an app's ``jobs`` module cannot be imported
+    """
+    autodiscover()
+    with _lock:
+        return dict(_declarations)
+
+
+def autodiscover() -> None:
+    """
+    Import the ``jobs`` module of every installed app that has one, once.
+
+    All are tried, so that one error does not hide another.
+
+    :raises DiscoveryError: naming each module that cannot be imported and why; it is
+        tried again on the next call
+    """
+    global _discovered
+    with _lock:
+        if _discovered:
+            return
+        failures: list[tuple[str, Exception]] = []
+        for app in apps.get_app_configs():
+            if app.module is None or not module_has_submodule(app.module, MODULE):
+                continue
+            module = f"{app.name}.{MODULE}"
+            try:
+                import_module(module)
+            except Exception as error:
+                failures.append((module, error))
+        if failures:
+            reasons = "; ".join(
+                f"{module}: {type(error).__name__}: {error}"
+                for module, error in failures
+            )
+            raise DiscoveryError(
+                f"Could not import {reasons}. No declared job is started or disabled "
+                "until this is mended"
+            ) from failures[0][1]
+        _discovered = True
+
+
+def faults(declaration: Declaration) -> list[str]:
+    """Return why a declared job could not run, as sentences; empty when it could."""
+    from django_apscheduler import clock
+
+    found = []
+    try:
+        func = util.ref_to_obj(declaration.func_ref)
+        util.check_callable_args(
+            func,
+            declaration.options.get("args", ()),
+            declaration.options.get("kwargs", {}),
+        )
+    except (LookupError, ValueError) as error:
+        found.append(str(error))
+    try:
+        trigger = declaration.trigger
+    except DeclarationError as error:
+        return [*found, str(error)]
+    if trigger.get_next_fire_time(None, clock.now()) is None:
+        found.append(
+            f"its trigger never fires: {trigger}; a job whose time has passed can be "
+            "taken out of the code"
+        )
+    return found
+
+
+def as_json(value: Any) -> str:
+    """Return canonical JSON: equal values, equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
