@@ -1,0 +1,71 @@
+"""What every test shares: the chosen database, and what counts as a missing server."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+
+from tests import databases
+
+DATABASE_FIXTURES = {"db", "transactional_db", "django_db_setup", "live_server"}
+# How a skip begins whose reason is something this machine lacks.
+MISSING = ("needs ", "no ", "could not import ")
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    from django import VERSION, get_version
+    from django.db import connection
+
+    if connection.vendor != databases.wanted():
+        raise pytest.UsageError(
+            f"asked for {databases.wanted()}, got {connection.vendor}: the settings "
+            "were loaded before TEST_DB was read"
+        )
+    text = f"django: {get_version()}; database: {connection.vendor}"
+    if connection.vendor == "postgresql":
+        from django.db.backends.postgresql.psycopg_any import is_psycopg3
+
+        text += f", psycopg {3 if is_psycopg3 else 2}" if VERSION >= (4, 2) else ""
+    return text
+
+
+def touches_database(item: pytest.Item) -> bool:
+    """Tell whether a test belongs into the second run, on PostgreSQL."""
+    from django.test import TransactionTestCase
+
+    if item.get_closest_marker("django_db") or item.get_closest_marker("processes"):
+        return True
+    if DATABASE_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+        return True
+    cls = getattr(item, "cls", None)
+    # TestCase derives from TransactionTestCase; SimpleTestCase does not.
+    return isinstance(cls, type) and issubclass(cls, TransactionTestCase)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # First of all hooks, so that `-m database` sees the marks made here.
+    for item in items:
+        if touches_database(item):
+            item.add_marker(pytest.mark.database)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Any:
+    outcome = yield
+    report = outcome.get_result()
+    if not report.skipped or not os.environ.get("REQUIRE_ALL"):
+        return
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
+    reason = reason.removeprefix("Skipped: ")
+    if reason.startswith(MISSING):
+        report.outcome = "failed"
+        report.longrepr = f"REQUIRE_ALL is set, and this test was skipped: {reason}"
+
+
+@pytest.fixture
+def child_environment() -> dict[str, str]:
+    """The environment of a process that shares this test's database."""
+    return databases.child_environment()
