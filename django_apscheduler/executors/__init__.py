@@ -1,0 +1,9 @@
+"""Executors: what runs the bodies of jobs."""
+
+#: Plugin alias → reference of the class.
+EXECUTORS = {
+    "threadpool": "django_apscheduler.executors.pool:ThreadPoolExecutor",
+    "processpool": "django_apscheduler.executors.pool:ProcessPoolExecutor",
+    "asyncio": "django_apscheduler.executors.asyncio:AsyncIOExecutor",
+    "debug": "django_apscheduler.executors.debug:DebugExecutor",
+}

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django_apscheduler import clock
-from django_apscheduler.planning import Skipped, plan
+from django_apscheduler.planning import Plan, Skipped, plan
 
 if TYPE_CHECKING:
     from django_apscheduler.job import Job
@@ -142,3 +142,204 @@ class Batch:
     lost: list[Lost] = field(default_factory=list)
     broken: list[tuple[str, str]] = field(default_factory=list)
     next_run_time: datetime | None = None
+
+
+class BaseJobStore(ABC):
+    """
+    Where jobs wait.
+
+    A subclass implements the abstract methods; `claim_due` and `settle` stand on them
+    and serve one scheduler. A store that several schedulers share overrides those two.
+
+    :cvar shared: whether several schedulers may use the store at once
+    :cvar blocking: whether calls wait for a disk or a network, so that they must stay
+        off event loops
+    :cvar logs: whether each run leaves a row, so that its outcome must be settled
+    :cvar transactional: whether jobs with ``transactional=True`` are possible
+    """
+
+    shared = False
+    blocking = False
+    logs = False
+    transactional = False
+
+    _scheduler: Any = None
+    _alias: str | None = None
+    _logger = logging.getLogger("django_apscheduler.jobstores")
+
+    def start(self, scheduler: Any, alias: str) -> None:
+        """
+        Get ready for use; called when the scheduler starts or is given the store.
+
+        :param alias: the store's alias in the scheduler
+        """
+        self._scheduler = scheduler
+        self._alias = alias
+        self._logger = logging.getLogger(f"django_apscheduler.jobstores.{alias}")
+
+    def shutdown(self) -> None:
+        """Free what the store holds; called when the scheduler shuts down."""
+
+    # Third-party stores may not call our `__init__`, so these come into being late.
+
+    @property
+    def lock(self) -> threading.RLock:
+        """Held by claims and by the scheduler's edits of a store that is not shared."""
+        return self.__dict__.setdefault("_lock_object", threading.RLock())
+
+    @property
+    def _running(self) -> Counter[str]:
+        """Runs going on, by job id."""
+        return self.__dict__.setdefault("_running_counter", Counter())
+
+    @property
+    def _running_lock(self) -> threading.Lock:
+        return self.__dict__.setdefault("_running_lock_object", threading.Lock())
+
+    def claim_due(self, free: dict[str, int], now: datetime | None = None) -> Batch:
+        """
+        Take the due jobs that there is room for, and move their schedules on.
+
+        :param free: free slots by executor alias; others' jobs are left alone
+        :param now: aware; the present when None
+        """
+        now = now or clock.now()
+        batch = Batch()
+        room = dict(free)
+        with self.lock:
+            for job in self.get_claimable_jobs(free, now):
+                room[job.executor] -= 1
+                try:
+                    planned = plan(job, now)
+                except Exception as error:
+                    self._park(job, error, batch)
+                    continue
+                if planned.run_times:
+                    self._take(job, planned, batch)
+                for skipped in planned.skipped:
+                    batch.skipped.append((job, skipped))
+                job.next_run_time = planned.next_run_time
+                job.nominal_time = planned.nominal_time
+                if planned.next_run_time is None:
+                    self.remove_job(job.id)
+                    batch.removed.append(job)
+                else:
+                    self.update_job(job)
+            batch.next_run_time = self.get_next_claimable_time(
+                [alias for alias, slots in room.items() if slots > 0]
+            )
+        return batch
+
+    def _take(self, job: Job, planned: Plan, batch: Batch) -> None:
+        """Claim the planned run times, unless too many instances are running."""
+        with self._running_lock:
+            running = self._running.get(job.id, 0)
+            full = running >= job.max_instances
+            if not full:
+                self._running[job.id] = running + 1
+        if full:
+            planned.skipped.append(planned.over_the_limit())
+        else:
+            batch.runs.append(Run(job, self._alias or "", planned.run_times))
+
+    def get_next_claimable_time(self, executors: list[str]) -> datetime | None:
+        """Return the earliest run time of the executors' jobs, as far as is known."""
+        return self.get_next_run_time()
+
+    def get_claimable_jobs(self, free: dict[str, int], now: datetime) -> list[Job]:
+        """Return due jobs, oldest first, no more per executor than it has slots."""
+        room = dict(free)
+        jobs = []
+        for job in self.get_due_jobs(now):
+            if room.get(job.executor, 0) > 0:
+                room[job.executor] -= 1
+                jobs.append(job)
+        return jobs
+
+    def _park(self, job: Job, error: Exception, batch: Batch) -> None:
+        """Take a job whose trigger fails out of the running; it alone suffers."""
+        self._logger.exception("Job %s is parked as broken: its trigger failed", job.id)
+        job.state = "broken"
+        job.error = f"{type(error).__name__}: {error}"
+        job.next_run_time = job.nominal_time = None
+        self.update_job(job)
+        batch.broken.append((job.id, job.error))
+
+    def settle(self, outcomes: list[Outcome]) -> list[Outcome]:
+        """
+        Take note of how runs ended.
+
+        :return: the outcomes that count; those of runs that another scheduler has taken
+            over meanwhile are left out
+        """
+        with self._running_lock:
+            for outcome in outcomes:
+                # A run of several run times is one instance until its last one ends.
+                if outcome.index == len(outcome.run.run_times) - 1:
+                    job_id = outcome.run.job.id
+                    self._running[job_id] -= 1
+                    if self._running[job_id] <= 0:
+                        del self._running[job_id]
+        return outcomes
+
+    def confirm_starts(self, runs: list[Run]) -> list[Run]:
+        """Record durably that runs have begun; return those that are still ours."""
+        return runs
+
+    def release(self, runs: list[Run]) -> None:
+        """Hand back claimed runs that have not begun."""
+        raise NotImplementedError(f"{type(self).__name__} cannot take runs back")
+
+    # APScheduler's interface.
+
+    @abstractmethod
+    def lookup_job(self, job_id: str) -> Job | None:
+        """Return the job with the given id, or None."""
+
+    @abstractmethod
+    def get_due_jobs(self, now: datetime) -> list[Job]:
+        """Return jobs with ``next_run_time`` not after ``now``, oldest first."""
+
+    @abstractmethod
+    def get_next_run_time(self) -> datetime | None:
+        """Return the earliest run time of all jobs, or None."""
+
+    @abstractmethod
+    def get_all_jobs(self) -> list[Job]:
+        """Return all jobs by next run time, paused jobs last."""
+
+    @abstractmethod
+    def add_job(self, job: Job) -> None:
+        """
+        Put a new job into the store.
+
+        :raises ConflictingIdError: when its id is taken
+        """
+
+    @abstractmethod
+    def update_job(self, job: Job) -> None:
+        """
+        Write a job's changes.
+
+        :raises JobLookupError: when the store does not have it
+        """
+
+    @abstractmethod
+    def remove_job(self, job_id: str) -> None:
+        """
+        Take a job out of the store.
+
+        :raises JobLookupError: when the store does not have it
+        """
+
+    @abstractmethod
+    def remove_all_jobs(self) -> None:
+        """Take all jobs out of the store."""
+
+    def _fix_paused_jobs_sorting(self, jobs: list[Job]) -> None:
+        """Move paused jobs, which sort first by their missing run time, to the end."""
+        paused = [job for job in jobs if job.next_run_time is None]
+        jobs[:] = [job for job in jobs if job.next_run_time is not None] + paused
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"

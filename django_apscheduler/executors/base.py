@@ -1,0 +1,366 @@
+"""What an executor is, and how a body is run inside one."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from abc import ABC
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import datetime
+from traceback import clear_frames, format_exception
+from typing import TYPE_CHECKING, Any
+
+from django_apscheduler import clock
+from django_apscheduler.events import (
+    EVENT_JOB_EXECUTED,
+    EVENT_JOB_MISSED,
+    JobExecutionEvent,
+)
+from django_apscheduler.jobstores.base import ERROR, EXECUTED, MISSED, Outcome, Run
+from django_apscheduler.serialization import resolve_arguments
+from django_apscheduler.util import iscoroutinefunction, run_coroutine
+
+if TYPE_CHECKING:
+    from django_apscheduler.job import Job
+
+#: Look-ahead: runs claimed beyond the idle workers are as many as were completed in
+#: this many seconds, so that fast jobs flow in batches and slow ones are not hoarded.
+LOOK_AHEAD_SECONDS = 0.05
+LOOK_AHEAD_LIMIT = 500
+
+
+class MaxInstancesReachedError(Exception):
+    """Raised when a job is submitted while as many of its runs go on as are allowed."""
+
+    def __init__(self, job: Job):
+        super().__init__(
+            f'Job "{job.id}" has already reached its maximum number of instances '
+            f"({job.max_instances})"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentRun:
+    """
+    The run that a body belongs to.
+
+    :ivar run_time: aware; the time the run was due
+    :ivar attempt: 1, or more when an earlier attempt was lost with its scheduler
+    :ivar execution_id: id in the execution log, None for stores without one; the same
+        for all attempts, so it serves as idempotency key
+    """
+
+    job_id: str
+    run_time: datetime
+    attempt: int
+    execution_id: int | None
+
+
+_current: ContextVar[tuple[Run, int] | None] = ContextVar("current_run", default=None)
+_current_in_child: ContextVar[CurrentRun | None] = ContextVar(
+    "current_run_in_child", default=None
+)
+
+
+def current_run() -> CurrentRun | None:
+    """Return the run that the calling code is the body of, or None outside of one."""
+    current = _current.get()
+    if current is None:
+        return _current_in_child.get()
+    run, index = current
+    ids = run.execution_ids
+    return CurrentRun(
+        run.job.id,
+        run.run_times[index],
+        run.attempt,
+        None if ids is None else ids[index],
+    )
+
+
+_before_run: list[Callable[[], None]] = []
+_after_run: list[Callable[[], None]] = []
+_before_coroutine: list[Callable[[], Awaitable[None]]] = []
+
+
+def add_run_hooks(
+    before: Callable[[], None] | None = None, after: Callable[[], None] | None = None
+) -> None:
+    """
+    Call ``before`` and ``after`` around every body, in the worker that runs it.
+
+    Adding the same hook twice is adding it once.
+    """
+    if before is not None and before not in _before_run:
+        _before_run.append(before)
+    if after is not None and after not in _after_run:
+        _after_run.append(after)
+
+
+def add_coroutine_hook(hook: Callable[[], Awaitable[None]]) -> None:
+    """Await ``hook()`` before every body that is awaited on an event loop."""
+    if hook not in _before_coroutine:
+        _before_coroutine.append(hook)
+
+
+def call_body(func: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
+    """Call ``func``; an ``async def`` one runs on an event loop of its own."""
+    if args or kwargs:
+        args, kwargs = resolve_arguments(args, kwargs)
+    if iscoroutinefunction(func):
+        return run_coroutine(func(*args, **kwargs))
+    return func(*args, **kwargs)
+
+
+def failed(run: Run, index: int, error: BaseException, **times: Any) -> Outcome:
+    """Return the outcome of a run time whose body, or whose way to it, failed."""
+    text = "".join(format_exception(error))
+    # The frames' variables would otherwise live as long as somebody keeps the event.
+    clear_frames(error.__traceback__)
+    return Outcome(run, index, ERROR, exception=error, traceback=text, **times)
+
+
+def run_job(run: Run) -> list[Outcome]:
+    """Run the body once for each run time of ``run``, in the calling thread."""
+    return [_run_one(run, index) for index in range(len(run.run_times))]
+
+
+def _run_one(run: Run, index: int) -> Outcome:
+    job = run.job
+    token = _current.set((run, index))
+    started = clock.now()
+    try:
+        for hook in _before_run:
+            hook()
+        retval = call_body(job.func, job.args, job.kwargs)
+    except BaseException as error:  # noqa: BLE001 (SystemExit must not end a worker)
+        return failed(
+            run, index, error, started_time=started, finished_time=clock.now()
+        )
+    else:
+        return Outcome(run, index, EXECUTED, started, clock.now(), retval)
+    finally:
+        _current.reset(token)
+        for hook in _after_run:
+            _call_quietly(hook)
+
+
+async def run_coroutine_job(run: Run) -> list[Outcome]:
+    """Await the body, an ``async def``, once for each run time of ``run``."""
+    job = run.job
+    outcomes = []
+    for index in range(len(run.run_times)):
+        token = _current.set((run, index))
+        started = clock.now()
+        try:
+            for hook in _before_coroutine:
+                await hook()
+            args, kwargs = resolve_arguments(job.args, job.kwargs)
+            retval = await job.func(*args, **kwargs)
+        except BaseException as error:  # noqa: BLE001 (a cancelled body has an outcome)
+            outcome = failed(
+                run, index, error, started_time=started, finished_time=clock.now()
+            )
+        else:
+            outcome = Outcome(run, index, EXECUTED, started, clock.now(), retval)
+        finally:
+            _current.reset(token)
+        outcomes.append(outcome)
+    return outcomes
+
+
+def _call_quietly(hook: Callable[[], None]) -> None:
+    try:
+        hook()
+    except Exception:
+        logging.getLogger(__name__).exception("Hook %r failed after a run", hook)
+
+
+class BaseExecutor(ABC):
+    """
+    Runs the bodies of jobs.
+
+    A subclass overrides `submit`; one written for APScheduler 3 overrides
+    ``_do_submit_job`` and calls ``_run_job_success`` or ``_run_job_error`` when done.
+
+    :ivar max_workers: bodies that can run at once
+    :cvar looks_ahead: whether runs may wait in the executor beyond its idle workers
+    :cvar runs_here: whether bodies run in threads of this process
+    """
+
+    max_workers: int = 10
+    looks_ahead = True
+    runs_here = True
+
+    _scheduler: Any = None
+    _alias: str | None = None
+    _logger = logging.getLogger("django_apscheduler.executors")
+
+    def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
+        self._count_lock = threading.Lock()
+        self._idle = threading.Condition(self._count_lock)
+        self._in_flight = 0
+        self._completed = 0
+        self._window_start = clock.monotonic()
+        self._look_ahead = 0
+        self._direct: Counter[str] = Counter()
+        self._handed_over: dict[str, list[Run]] = {}
+
+    def start(self, scheduler: Any, alias: str) -> None:
+        """Get ready to run bodies for ``scheduler`` under ``alias``."""
+        self._scheduler = scheduler
+        self._alias = alias
+        self._logger = logging.getLogger(f"django_apscheduler.executors.{alias}")
+        self._reset()
+
+    def shutdown(self, wait: bool = True) -> None:
+        """
+        Accept no more runs.
+
+        :param wait: whether to return only when all running bodies have ended
+        """
+
+    # Slots.
+
+    def free_slots(self) -> int:
+        """Return how many more runs the executor has room for."""
+        with self._count_lock:
+            if self.looks_ahead:
+                elapsed = clock.monotonic() - self._window_start
+                if elapsed >= LOOK_AHEAD_SECONDS:
+                    rate = self._completed / elapsed
+                    self._look_ahead = int(rate * LOOK_AHEAD_SECONDS)
+                    self._completed = 0
+                    self._window_start += elapsed
+                ahead = min(max(self._look_ahead, self._completed), LOOK_AHEAD_LIMIT)
+            else:
+                ahead = 0
+            return max(0, self.max_workers + ahead - self._in_flight)
+
+    @property
+    def in_flight(self) -> int:
+        """How many runs have been submitted and have not ended."""
+        return self._in_flight
+
+    def wait_until_idle(self, timeout: float | None = None) -> bool:
+        """Wait until nothing is running; return False when time ran out."""
+        with self._idle:
+            return self._idle.wait_for(lambda: self._in_flight == 0, timeout)
+
+    # Runs.
+
+    def accept(self, run: Run) -> None:
+        """Submit ``run`` and count it; a run that cannot be submitted has failed."""
+        with self._count_lock:
+            self._in_flight += 1
+        try:
+            self.submit(run)
+        except BaseException as error:  # noqa: BLE001
+            self._logger.exception(
+                "Job %s could not be submitted to executor %s", run.job.id, self._alias
+            )
+            self.finished(run, [failed(run, i, error) for i in range(len(run.run_times))])
+
+    def submit(self, run: Run) -> None:
+        """Start ``run`` or queue it; `finished` must follow exactly once."""
+        self._handed_over.setdefault(run.job.id, []).append(run)
+        self._do_submit_job(run.job, run.run_times)
+
+    def begin(self, run: Run) -> bool:
+        """
+        Tell the store that the body is about to begin; blocks for ``confirm_start``.
+
+        :return: False when the run is no longer ours, and the body must not begin
+        """
+        if run.execution_ids is None:
+            return True
+        return self._scheduler.run_begins(run)
+
+    def finished(self, run: Run, outcomes: list[Outcome]) -> None:
+        """Report how ``run`` ended; no outcomes when it was not ours any more."""
+        with self._idle:
+            self._in_flight -= 1
+            self._completed += 1
+            direct = run.job.id in self._direct
+            if direct:
+                self._direct[run.job.id] -= 1
+                self._direct += Counter()
+            if not self._in_flight:
+                self._idle.notify_all()
+        self._scheduler.run_finished(run, outcomes)
+
+    def take_back(self) -> list[Run]:
+        """Return the runs that have not begun, which then never will, to be released."""
+        return []
+
+    def _took_back(self, count: int) -> None:
+        with self._idle:
+            self._in_flight -= count
+            if not self._in_flight:
+                self._idle.notify_all()
+
+    # APScheduler's interface.
+
+    def submit_job(self, job: Job, run_times: list[datetime]) -> None:
+        """
+        Run ``job`` once for each of ``run_times``.
+
+        :raises MaxInstancesReachedError: when as many of its runs go on as are allowed
+        """
+        with self._count_lock:
+            if self._direct[job.id] >= job.max_instances:
+                raise MaxInstancesReachedError(job)
+            self._direct[job.id] += 1
+        self.accept(Run(job, job._jobstore_alias or "", list(run_times)))
+
+    def _do_submit_job(self, job: Job, run_times: list[datetime]) -> None:
+        raise NotImplementedError(
+            f"{type(self).__name__} must override submit() or _do_submit_job()"
+        )
+
+    def _run_job_success(self, job_id: str, events: list[JobExecutionEvent]) -> None:
+        """Report a run by the events of its run times."""
+        run = self._take_handed_over(job_id, [e.scheduled_run_time for e in events])
+        statuses = {EVENT_JOB_EXECUTED: EXECUTED, EVENT_JOB_MISSED: MISSED}
+        outcomes = [
+            Outcome(
+                run,
+                index,
+                statuses.get(event.code, ERROR),
+                finished_time=clock.now(),
+                retval=event.retval,
+                exception=event.exception,
+                traceback=str(event.traceback or ""),
+            )
+            for index, event in enumerate(events)
+        ]
+        self.finished(run, outcomes)
+
+    def _run_job_error(
+        self, job_id: str, exc: BaseException, traceback: Any = None
+    ) -> None:
+        """Report a run that failed as a whole."""
+        run = self._take_handed_over(job_id, None)
+        if traceback is not None:
+            exc = exc.with_traceback(traceback)
+        self.finished(run, [failed(run, i, exc) for i in range(len(run.run_times))])
+
+    def _take_handed_over(self, job_id: str, run_times: list[datetime] | None) -> Run:
+        runs = self._handed_over[job_id]
+        for run in runs:
+            if run_times is None or run.run_times == run_times:
+                runs.remove(run)
+                if not runs:
+                    del self._handed_over[job_id]
+                return run
+        raise LookupError(
+            f"no run of job {job_id!r} for {run_times!r} was handed to {self!r}"
+        )
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} (max_workers={self.max_workers})>"
