@@ -7,6 +7,8 @@ from datetime import tzinfo
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
 
+SET_UP_CHILD = "django_apscheduler.apps:set_up_child"
+
 
 class DjangoApschedulerConfig(AppConfig):
     """
@@ -21,9 +23,26 @@ class DjangoApschedulerConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from django_apscheduler import util
+        from django_apscheduler import connections, events, signals, util
+        from django_apscheduler.executors import base, pool
 
         util.set_default_timezone(default_timezone)
+        base.add_run_hooks(connections.before_work, connections.after_work)
+        if SET_UP_CHILD not in pool.child_initializers:
+            pool.child_initializers.append(SET_UP_CHILD)
+        events.add_hook(signals.send)
+
+
+def set_up_child() -> None:
+    """
+    Set Django up in a child of a process pool, with the parent's settings.
+
+    :raises django.core.exceptions.ImproperlyConfigured: when the parent's settings are
+        not a module named by DJANGO_SETTINGS_MODULE
+    """
+    import django
+
+    django.setup()
 
 
 def default_timezone() -> tzinfo:

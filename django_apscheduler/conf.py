@@ -249,9 +249,7 @@ def _executors(options: dict[str, Any], faults: list[str]) -> dict[str, Any]:
     return {"default": dict(EXECUTORS["default"]), **executors}
 
 
-def _plugins(
-    group: str, options: dict[str, Any], faults: list[str]
-) -> dict[str, Any]:
+def _plugins(group: str, options: dict[str, Any], faults: list[str]) -> dict[str, Any]:
     plugins = {}
     for alias, plugin in options.get(group, {}).items():
         if isinstance(plugin, str):

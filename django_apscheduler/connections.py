@@ -67,7 +67,7 @@ def after_work() -> None:
         _forget_queries(_thread.kept)
         with _busy_lock:
             _busy -= 1
-        _after_async_work()
+    _after_async_work()
 
 
 @contextmanager
