@@ -1,0 +1,1 @@
+"""A small real project: the demo, and the ground of manual and browser tests."""
