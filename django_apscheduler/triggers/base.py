@@ -1,0 +1,283 @@
+"""What every trigger is and offers."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from datetime import datetime, timedelta, tzinfo
+from functools import partial
+from typing import Any
+
+from django_apscheduler.util import astimezone, default_timezone, utc
+
+STATE_VERSION = 1
+MICROSECOND = timedelta(microseconds=1)
+SECOND = timedelta(seconds=1)
+
+#: Triggers of this package look no further back than this.
+EARLIEST = datetime(1970, 1, 1, tzinfo=utc)
+
+
+class BaseTrigger(ABC):
+    """
+    Decides when a job runs.
+
+    A custom trigger subclasses this and defines `get_next_fire_time`. It is stored by
+    the arguments of its constructor, which are read from attributes of the same
+    names; override `get_arguments` where that does not fit.
+    """
+
+    #: the name by which ``add_job(trigger=...)`` knows a built-in trigger
+    alias: str | None = None
+    #: a run may be late by up to this many seconds, chosen anew for each fire time
+    jitter: float | None = None
+    #: no fire time, jitter included, is later than this
+    end_date: datetime | None = None
+    #: the moment a schedule without a start date counts from; None until first asked
+    anchor: datetime | None = None
+
+    @abstractmethod
+    def get_next_fire_time(
+        self, previous_fire_time: datetime | None, now: datetime
+    ) -> datetime | None:
+        """
+        Return the next fire time, without jitter, or None when there is none.
+
+        :param previous_fire_time: the answer is later than this, and may lie before
+            ``now``, so that missed times can be listed; None the first time
+        :param now: with no previous fire time, the answer is not before this
+        :return: aware, in the trigger's time zone
+        """
+
+    def get_arguments(self) -> dict[str, Any]:
+        """
+        Return the constructor's arguments as they were declared.
+
+        ``type(self)(**arguments)`` is a trigger equal to this one.
+
+        :raises TypeError: when a custom trigger has no attribute for an argument
+        """
+        arguments = {}
+        for name, parameter in inspect.signature(type(self)).parameters.items():
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                continue
+            try:
+                value = getattr(self, name)
+            except AttributeError:
+                raise TypeError(
+                    f"{type(self).__qualname__} has no attribute {name!r} for its "
+                    f"constructor's argument {name!r}; set self.{name} or define "
+                    "get_arguments()"
+                ) from None
+            if value is not parameter.default:
+                arguments[name] = value
+        return arguments
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        assert isinstance(other, BaseTrigger)
+        try:
+            return self.get_arguments() == other.get_arguments()
+        except TypeError:
+            return self is other
+
+    def __hash__(self) -> int:
+        try:
+            names = tuple(sorted(self.get_arguments()))
+        except TypeError:
+            return object.__hash__(self)
+        # Values may be unhashable (lists) or equal in spite of differing types.
+        return hash((type(self), names))
+
+    def __getstate__(self) -> Any:
+        try:
+            return (STATE_VERSION, self.get_arguments(), self.anchor)
+        except TypeError:
+            return (0, dict(self.__dict__), None)
+
+    def __setstate__(self, state: Any) -> None:
+        version, content, anchor = state
+        if version == 0:
+            self.__dict__.update(content)
+        elif version == STATE_VERSION:
+            self.__init__(**content)  # type: ignore[misc]
+            if anchor is not None:
+                self.anchor = anchor
+        else:
+            raise ValueError(
+                f"{type(self).__qualname__} was pickled in format {version}, which "
+                f"this release does not know (it reads up to {STATE_VERSION}); "
+                "upgrade django-apscheduler"
+            )
+
+
+class DeclaredTrigger(BaseTrigger):
+    """
+    A trigger of this package: keeps its arguments as declared and can look back.
+
+    Subclasses call `_declare` with the arguments that differ from their defaults and
+    define `_fire_at_or_after`.
+    """
+
+    timezone: tzinfo | None
+    #: fire times are multiples of this
+    _resolution = MICROSECOND
+    #: the schedule counts from `anchor`
+    _needs_anchor = False
+
+    def _declare(self, **arguments: Any) -> None:
+        self._arguments = arguments
+
+    def get_arguments(self) -> dict[str, Any]:
+        return dict(self._arguments)
+
+    @abstractmethod
+    def _fire_at_or_after(self, moment: datetime) -> datetime | None:
+        """
+        Return the earliest fire time that is not before ``moment``.
+
+        :param moment: aware, in UTC
+        """
+
+    def get_next_fire_time(
+        self, previous_fire_time: datetime | None, now: datetime
+    ) -> datetime | None:
+        if previous_fire_time is None:
+            return self._fire_at_or_after(self._in_utc(now))
+        try:
+            after = self._in_utc(previous_fire_time) + MICROSECOND
+        except OverflowError:
+            return None
+        return self._fire_at_or_after(after)
+
+    get_next_fire_time.__doc__ = BaseTrigger.get_next_fire_time.__doc__
+
+    def get_previous_fire_time(self, now: datetime) -> datetime | None:
+        """
+        Return the latest fire time that is not after ``now``, without jitter.
+
+        Takes a bounded number of steps however long the schedule has been running.
+
+        :param now: aware
+        :return: aware, in the trigger's time zone; None when there is none
+        """
+        if self._needs_anchor and self.anchor is None:
+            return None
+        return latest_fire_time(
+            partial(self.get_next_fire_time, None),
+            self._in_utc(now),
+            self._resolution,
+        )
+
+    def _in_utc(self, moment: datetime) -> datetime:
+        """Return ``moment`` in UTC; a naive one is in the trigger's zone."""
+        if not isinstance(moment, datetime):
+            raise TypeError(f"expected a datetime; got {type(moment).__name__}")
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=self.timezone or default_timezone())
+        try:
+            return moment.astimezone(utc)
+        except OverflowError:
+            # Within a day of year 1 or 9999; no schedule gets there.
+            return moment.replace(tzinfo=utc)
+
+
+def latest_fire_time(
+    fire_at_or_after: Callable[[datetime], datetime | None],
+    now: datetime,
+    resolution: timedelta,
+) -> datetime | None:
+    """
+    Return the latest fire time not after ``now`` from a function that looks forward.
+
+    Looks at ever longer stretches before ``now`` until one holds a fire time, then
+    halves the rest: some sixty questions, whatever the schedule.
+    """
+    stretch = timedelta(minutes=1)
+    while True:
+        start = max(now - stretch, EARLIEST) if now > EARLIEST else now
+        latest = fire_at_or_after(start)
+        if latest is not None and latest.astimezone(utc) <= now:
+            break
+        if start <= EARLIEST:
+            return None
+        stretch *= 8
+    # Nothing fires from `ceiling` up to now.
+    floor, ceiling = latest.astimezone(utc), now + resolution
+    while ceiling - floor > resolution:
+        middle = floor + max((ceiling - floor) / 2, resolution)
+        found = fire_at_or_after(middle)
+        if found is not None and found.astimezone(utc) <= now:
+            latest, floor = found, found.astimezone(utc)
+        else:
+            ceiling = middle
+    return latest
+
+
+def check_timezone(timezone: Any, *moments: Any) -> tzinfo:
+    """
+    Return the zone a trigger calculates in.
+
+    The given one, else that of the first aware datetime among ``moments``, else the
+    default.
+    """
+    zone = astimezone(timezone)
+    for moment in moments:
+        if zone is None and isinstance(moment, datetime):
+            zone = astimezone(moment.tzinfo)
+    return zone or default_timezone()
+
+
+def check_jitter(jitter: Any) -> float | None:
+    """Return ``jitter``, a number of seconds not below 0, or None."""
+    if jitter is None:
+        return None
+    if isinstance(jitter, bool) or not isinstance(jitter, (int, float)):
+        raise TypeError(
+            f"jitter must be a number of seconds or None; got {type(jitter).__name__}"
+        )
+    if not 0 <= jitter <= MAX_JITTER or math.isnan(jitter):
+        raise ValueError(
+            f"jitter must be between 0 and {MAX_JITTER} seconds; got {shown(jitter)}"
+        )
+    return jitter
+
+
+#: ten years: a longer one is a mistake, and must not overflow a datetime
+MAX_JITTER = 315_360_000
+
+
+def check_order(start: datetime | None, end: datetime | None) -> None:
+    """:raises ValueError: when the end lies before the start"""
+    if start is not None and end is not None and in_utc(end) < in_utc(start):
+        raise ValueError(
+            f"end_date ({describe(end)}) must not be before start_date "
+            f"({describe(start)})"
+        )
+
+
+def in_utc(moment: datetime) -> datetime:
+    """Return ``moment`` in UTC, refusing what the calendar cannot hold."""
+    try:
+        return moment.astimezone(utc)
+    except OverflowError:
+        raise ValueError(
+            f"expected a time between the years 1 and 9999 in UTC; got {moment}"
+        ) from None
+
+
+def describe(moment: datetime) -> str:
+    """Return ``moment`` for people: 2026-05-30 14:00:00 CEST."""
+    # Not strftime, which leaves out leading zeros of early years on some platforms.
+    return f"{moment.replace(tzinfo=None).isoformat(' ', 'seconds')} {moment.tzname()}"
+
+
+def shown(value: Any) -> str:
+    """Return ``repr(value)``, cut to a length that fits a message."""
+    if isinstance(value, int) and value.bit_length() > 128:
+        return f"a number of {value.bit_length()} bits"
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,67 @@
+"""One run at one moment."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, tzinfo
+
+from django_apscheduler import clock
+from django_apscheduler.triggers.base import (
+    DeclaredTrigger,
+    check_timezone,
+    describe,
+    in_utc,
+)
+from django_apscheduler.util import convert_to_datetime
+
+
+class DateTrigger(DeclaredTrigger):
+    """
+    Fires once, at ``run_date``.
+
+    :param run_date: datetime, date or ISO 8601 text; None means now
+    :param timezone: zone of a ``run_date`` that names none
+
+    Daylight saving: a naive time that a change of the clock skips is taken with the
+    offset before the change (02:30 becomes 03:30), one that a change repeats is the
+    first of the two. Give an aware datetime to say otherwise.
+
+    Fires though ``run_date`` has passed, as long as it has not fired: whether that is
+    too late is for ``misfire_grace_time`` to say.
+    """
+
+    alias = "date"
+
+    def __init__(
+        self,
+        run_date: datetime | date | str | None = None,
+        timezone: tzinfo | str | None = None,
+    ):
+        self.timezone = check_timezone(timezone, run_date)
+        if run_date is None:
+            run_date = clock.now(self.timezone)
+        moment = convert_to_datetime(run_date, self.timezone, "run_date")
+        assert moment is not None
+        # There and back again, so that a skipped wall time becomes a real one.
+        self.run_date = in_utc(moment).astimezone(moment.tzinfo)
+        self._declare(run_date=run_date)
+        if timezone is not None:
+            self._arguments["timezone"] = timezone
+
+    def get_next_fire_time(
+        self, previous_fire_time: datetime | None, now: datetime
+    ) -> datetime | None:
+        """Return ``run_date``, or None when it has fired."""
+        return self.run_date if previous_fire_time is None else None
+
+    def get_previous_fire_time(self, now: datetime) -> datetime | None:
+        """Return ``run_date`` unless it is still to come."""
+        return self.run_date if in_utc(self.run_date) <= self._in_utc(now) else None
+
+    def _fire_at_or_after(self, moment: datetime) -> datetime | None:
+        return self.run_date if in_utc(self.run_date) >= moment else None
+
+    def __str__(self) -> str:
+        return f"date[{describe(self.run_date)}]"
+
+    def __repr__(self) -> str:
+        return f"<DateTrigger (run_date='{describe(self.run_date)}')>"
