@@ -29,11 +29,23 @@ def fail(message):
     sys.exit(1)
 
 
+def runs(name, *arguments):
+    """Tell whether a command works; pyenv leaves commands behind that do not."""
+    if shutil.which(name) is None:
+        return False
+    done = subprocess.Popen(
+        [name, *(arguments or ["--version"])],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    return done.wait() == 0
+
+
 def check_python():
     """End with the remedy when this Python is too old or cannot make environments."""
     if sys.version_info < OLDEST:
         newer = ["python3.%d" % minor for minor in range(14, 9, -1)]
-        found = [name for name in newer if shutil.which(name)]
+        found = [name for name in newer if runs(name)]
         example = found[0] if found else "/path/to/python3.12"
         fail(
             "Python %d.%d or newer is needed; %s is Python %d.%d.%s\n    make run PYTHON=%s"
@@ -73,10 +85,10 @@ def installed(current):
     try:
         with open(STAMP) as file:
             stamp = json.load(file)
-        works = subprocess.call([PYTHON, "-c", "import django, django_apscheduler"])
     except (OSError, ValueError):
         return None
-    if works != 0 or stamp["fingerprint"] != current:
+    works = runs(PYTHON, "-c", "import django, django_apscheduler")
+    if not works or stamp["fingerprint"] != current:
         return None
     return set(stamp["extras"])
 
@@ -92,7 +104,7 @@ def install(extras, current):
 
 def pip_install(extras, current):
     what = ROOT + ("[%s]" % ",".join(sorted(extras)) if extras else "")
-    pip = [PYTHON, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    pip = [PYTHON, "-m", "pip", "--disable-pip-version-check", "install", "-qq"]
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     if subprocess.call([*pip, "--editable", what], cwd=ROOT, env=environment) != 0:
         fail(
