@@ -172,9 +172,10 @@ class Job:
         For a method of an instance the reference names the plain function, so the
         instance comes first.
         """
-        owner = getattr(self._func, "__self__", None)
-        if owner is not None and not inspect.isclass(owner) and self.func_ref:
-            return (owner, *self.args)
+        func = self._func
+        if self.func_ref and inspect.ismethod(func):
+            if not inspect.isclass(func.__self__):
+                return (func.__self__, *self.args)
         return self.args
 
     def _modify(self, **changes: Any) -> None:
@@ -213,7 +214,9 @@ class Job:
         if len(value) > 255:
             raise ValueError(f"id must have at most 255 characters; got {len(value)}")
         if hasattr(self, "id"):
-            raise ValueError("The job ID may not be changed; add the job under a new id")
+            raise ValueError(
+                "The job ID may not be changed; add the job under a new id"
+            )
         return value
 
     def _valid_call(self, changes: dict[str, Any]) -> dict[str, Any]:

@@ -182,7 +182,9 @@ def _parse_datetime(text: str, arg_name: str) -> datetime:
             offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[-2:]))
             return moment.replace(tzinfo=timezone(sign * offset))
     except ValueError as error:
-        raise ValueError(f"{arg_name} is not a valid time: {text!r} ({error})") from None
+        raise ValueError(
+            f"{arg_name} is not a valid time: {text!r} ({error})"
+        ) from None
     return moment
 
 

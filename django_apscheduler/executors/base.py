@@ -204,8 +204,9 @@ class BaseExecutor(ABC):
     def _reset(self) -> None:
         self._count_lock = threading.Lock()
         self._idle = threading.Condition(self._count_lock)
-        self._in_flight = 0
+        self._runs: set[Run] = set()
         self._completed = 0
+        self._wake_below = 0
         self._window_start = clock.monotonic()
         self._look_ahead = 0
         self._direct: Counter[str] = Counter()
@@ -240,31 +241,37 @@ class BaseExecutor(ABC):
                 ahead = min(max(self._look_ahead, self._completed), LOOK_AHEAD_LIMIT)
             else:
                 ahead = 0
-            return max(0, self.max_workers + ahead - self._in_flight)
+            # A scheduler that waits for room is woken when half of the look-ahead has
+            # been worked off, so that it claims batches rather than single runs.
+            self._wake_below = self.max_workers + ahead // 2
+            return max(0, self.max_workers + ahead - len(self._runs))
 
     @property
-    def in_flight(self) -> int:
-        """How many runs have been submitted and have not ended."""
-        return self._in_flight
+    def runs(self) -> list[Run]:
+        """The runs that have been submitted and have not ended."""
+        with self._count_lock:
+            return list(self._runs)
 
     def wait_until_idle(self, timeout: float | None = None) -> bool:
         """Wait until nothing is running; return False when time ran out."""
         with self._idle:
-            return self._idle.wait_for(lambda: self._in_flight == 0, timeout)
+            return self._idle.wait_for(lambda: not self._runs, timeout)
 
     # Runs.
 
     def accept(self, run: Run) -> None:
         """Submit ``run`` and count it; a run that cannot be submitted has failed."""
         with self._count_lock:
-            self._in_flight += 1
+            self._runs.add(run)
         try:
             self.submit(run)
         except BaseException as error:  # noqa: BLE001
             self._logger.exception(
                 "Job %s could not be submitted to executor %s", run.job.id, self._alias
             )
-            self.finished(run, [failed(run, i, error) for i in range(len(run.run_times))])
+            self.finished(
+                run, [failed(run, i, error) for i in range(len(run.run_times))]
+            )
 
     def submit(self, run: Run) -> None:
         """Start ``run`` or queue it; `finished` must follow exactly once."""
@@ -283,25 +290,26 @@ class BaseExecutor(ABC):
 
     def finished(self, run: Run, outcomes: list[Outcome]) -> None:
         """Report how ``run`` ended; no outcomes when it was not ours any more."""
-        with self._idle:
-            self._in_flight -= 1
-            self._completed += 1
-            direct = run.job.id in self._direct
-            if direct:
-                self._direct[run.job.id] -= 1
-                self._direct += Counter()
-            if not self._in_flight:
-                self._idle.notify_all()
         self._scheduler.run_finished(run, outcomes)
+        with self._idle:
+            self._runs.discard(run)
+            self._completed += 1
+            if self._direct and run.job.id in self._direct:
+                self._direct[run.job.id] -= 1
+            if not self._runs:
+                self._idle.notify_all()
+            room = len(self._runs) < self._wake_below
+        if room:
+            self._scheduler.room_in_executor()
 
     def take_back(self) -> list[Run]:
         """Return the runs that have not begun, which then never will, to be released."""
         return []
 
-    def _took_back(self, count: int) -> None:
+    def _took_back(self, runs: list[Run]) -> None:
         with self._idle:
-            self._in_flight -= count
-            if not self._in_flight:
+            self._runs.difference_update(runs)
+            if not self._runs:
                 self._idle.notify_all()
 
     # APScheduler's interface.

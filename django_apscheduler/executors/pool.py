@@ -77,9 +77,8 @@ class ThreadPoolExecutor(BaseExecutor):
     def submit(self, run: Run) -> None:
         if not self._open:
             raise RuntimeError(f"executor {self._alias!r} has been shut down")
-        if len(self._threads) < self.max_workers and self._in_flight > len(
-            self._threads
-        ):
+        threads = len(self._threads)
+        if threads < self.max_workers and len(self._runs) > threads:
             self._add_thread()
         self._queue.put(run)
 
@@ -110,7 +109,7 @@ class ThreadPoolExecutor(BaseExecutor):
             run = self._queue.get()
             if run is not None:
                 runs.append(run)
-        self._took_back(len(runs))
+        self._took_back(runs)
         return runs
 
     def shutdown(self, wait: bool = True) -> None:

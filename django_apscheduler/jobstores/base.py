@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from abc import ABC, abstractmethod
-from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -134,6 +134,7 @@ class Batch:
     :ivar lost: executions given up because their scheduler died
     :ivar broken: jobs parked because they could not be restored, with the reason
     :ivar next_run_time: when the store next has something due, aware; None for never
+    :ivar now: the present by the store's own clock, when that is not this process's
     """
 
     runs: list[Run] = field(default_factory=list)
@@ -142,6 +143,7 @@ class Batch:
     lost: list[Lost] = field(default_factory=list)
     broken: list[tuple[str, str]] = field(default_factory=list)
     next_run_time: datetime | None = None
+    now: datetime | None = None
 
 
 class BaseJobStore(ABC):
@@ -167,6 +169,23 @@ class BaseJobStore(ABC):
     _alias: str | None = None
     _logger = logging.getLogger("django_apscheduler.jobstores")
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        # Here rather than in __init__, which stores written elsewhere may not call.
+        self = super().__new__(cls)
+        #: Held by claims and by the scheduler's edits of a store that is not shared.
+        self.lock = threading.RLock()
+        #: Runs going on, by job id.
+        self._running = {}
+        self._running_lock = threading.Lock()
+        #: Jobs that `run_job_now` wants run as soon as there is room.
+        self._asked_for = []
+        return self
+
+    lock: threading.RLock
+    _running: dict[str, int]
+    _running_lock: threading.Lock
+    _asked_for: list[Job]
+
     def start(self, scheduler: Any, alias: str) -> None:
         """
         Get ready for use; called when the scheduler starts or is given the store.
@@ -180,22 +199,6 @@ class BaseJobStore(ABC):
     def shutdown(self) -> None:
         """Free what the store holds; called when the scheduler shuts down."""
 
-    # Third-party stores may not call our `__init__`, so these come into being late.
-
-    @property
-    def lock(self) -> threading.RLock:
-        """Held by claims and by the scheduler's edits of a store that is not shared."""
-        return self.__dict__.setdefault("_lock_object", threading.RLock())
-
-    @property
-    def _running(self) -> Counter[str]:
-        """Runs going on, by job id."""
-        return self.__dict__.setdefault("_running_counter", Counter())
-
-    @property
-    def _running_lock(self) -> threading.Lock:
-        return self.__dict__.setdefault("_running_lock_object", threading.Lock())
-
     def claim_due(self, free: dict[str, int], now: datetime | None = None) -> Batch:
         """
         Take the due jobs that there is room for, and move their schedules on.
@@ -207,7 +210,9 @@ class BaseJobStore(ABC):
         batch = Batch()
         room = dict(free)
         with self.lock:
-            for job in self.get_claimable_jobs(free, now):
+            if self._asked_for:
+                self._claim_asked_for(room, now, batch)
+            for job in self.get_claimable_jobs(room, now):
                 room[job.executor] -= 1
                 try:
                     planned = plan(job, now)
@@ -285,6 +290,60 @@ class BaseJobStore(ABC):
     def confirm_starts(self, runs: list[Run]) -> list[Run]:
         """Record durably that runs have begun; return those that are still ours."""
         return runs
+
+    def add_jobs(self, jobs: list[Job], replace_existing: bool = False) -> None:
+        """
+        Put new jobs into the store.
+
+        :param replace_existing: whether jobs with the same ids are replaced
+        :raises ConflictingIdError: when an id is taken and may not be replaced
+        """
+        for job in jobs:
+            existing = self.lookup_job(job.id)
+            if existing is None or not replace_existing:
+                self.add_job(job)
+                continue
+            if job.trigger == existing.trigger and "next_run_time" not in job.changes:
+                # The same schedule declared once more, as at each start of a process:
+                # neither its timing nor a pause begins anew.
+                job.trigger = existing.trigger
+                job.next_run_time = existing.next_run_time
+                job.nominal_time = existing.nominal_time
+            self.update_job(job)
+
+    def run_job_now(
+        self, job_id: str, token: str | None = None, requested_by: str = ""
+    ) -> int | None:
+        """
+        Have the next claim run a job, whatever its schedule says.
+
+        :return: the run's id in the execution log, None without one
+        """
+        job = self.lookup_job(job_id)
+        if job is None:
+            raise JobLookupError(job_id)
+        with self.lock:
+            if not any(job.id == waiting.id for waiting in self._asked_for):
+                self._asked_for.append(job)
+        return None
+
+    def _claim_asked_for(
+        self, room: dict[str, int], now: datetime, batch: Batch
+    ) -> None:
+        for job in tuple(self._asked_for):
+            if room.get(job.executor, 0) <= 0:
+                continue
+            with self._running_lock:
+                if self._running.get(job.id, 0) >= job.max_instances:
+                    continue
+                self._running[job.id] = self._running.get(job.id, 0) + 1
+            self._asked_for.remove(job)
+            room[job.executor] -= 1
+            batch.runs.append(Run(job, self._alias or "", [now]))
+
+    def on_commit(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` when the edits made so far are durable."""
+        callback()
 
     def release(self, runs: list[Run]) -> None:
         """Hand back claimed runs that have not begun."""

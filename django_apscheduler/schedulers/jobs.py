@@ -1,0 +1,672 @@
+"""What users do with jobs through a scheduler: add, change, list and remove them."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import IO, Any
+
+from django_apscheduler import clock
+from django_apscheduler.events import (
+    EVENT_ALL_JOBS_REMOVED,
+    EVENT_JOB_ADDED,
+    EVENT_JOB_MODIFIED,
+    EVENT_JOB_REMOVED,
+    JobEvent,
+    SchedulerEvent,
+)
+from django_apscheduler.job import Job
+from django_apscheduler.jobstores.base import BaseJobStore, JobLookupError
+from django_apscheduler.planning import first_fire
+from django_apscheduler.schedulers.plugins import load_plugin
+from django_apscheduler.triggers.base import BaseTrigger
+from django_apscheduler.util import undefined
+
+_STOPPED = 0
+
+#: Arguments of ``add_job`` that are the job's own; others are its trigger's.
+_JOB_OPTIONS = (
+    "name",
+    "misfire_grace_time",
+    "coalesce",
+    "max_instances",
+    "next_run_time",
+    "on_lost",
+    "transactional",
+)
+
+
+class NeverFiresError(ValueError):
+    """Raised when a job is given a trigger that will never fire."""
+
+    def __init__(self, trigger: Any):
+        super().__init__(
+            f"the trigger {trigger} will never fire from now on (its fields name no "
+            "date that exists, or its end has passed); correct the trigger"
+        )
+
+
+class JobMethods:
+    """The methods of a scheduler that concern jobs."""
+
+    # Adding.
+
+    def add_job(
+        self,
+        func: Any,
+        trigger: Any = None,
+        args: Iterable | None = None,
+        kwargs: Mapping | None = None,
+        id: str | None = None,
+        name: str | None = None,
+        misfire_grace_time: Any = undefined,
+        coalesce: Any = undefined,
+        max_instances: Any = undefined,
+        next_run_time: Any = undefined,
+        jobstore: str = "default",
+        executor: str = "default",
+        replace_existing: bool = False,
+        on_lost: Any = undefined,
+        transactional: Any = undefined,
+        **trigger_args: Any,
+    ) -> Job:
+        """
+        Add a job; without a trigger it runs once, at once.
+
+        A scheduler that has not been started keeps the job tentatively and computes its
+        first run time when it starts.
+
+        :param func: a callable, or a reference to one (``module:name``)
+        :param trigger: a trigger, or the alias of one whose arguments follow
+        :param id: explicit id, for changing or replacing the job later
+        :param misfire_grace_time: seconds that a run may be late, None for any
+        :param coalesce: whether several due runs are rolled into one
+        :param max_instances: how many runs of the job may be going on at once
+        :param next_run_time: when to run it first, instead of when the trigger says;
+            None adds the job paused
+        :param jobstore: alias of the job store
+        :param executor: alias of the executor
+        :param replace_existing: whether a job that has the id already is replaced; its
+            next run time and pause stay if the trigger is the same
+        :param on_lost: what becomes of a run whose scheduler died: "rerun" or "mark"
+        :param transactional: whether body and outcome share one database transaction
+        :raises ConflictingIdError: when the id is taken
+        :raises NeverFiresError: when the trigger will never fire
+        """
+        job = self._make_job(
+            func,
+            trigger,
+            args=args,
+            kwargs=kwargs,
+            id=id,
+            name=name,
+            misfire_grace_time=misfire_grace_time,
+            coalesce=coalesce,
+            max_instances=max_instances,
+            next_run_time=next_run_time,
+            executor=executor,
+            on_lost=on_lost,
+            transactional=transactional,
+            **trigger_args,
+        )
+        self._add([job], jobstore, replace_existing)
+        return job
+
+    def add_jobs(
+        self,
+        jobs: Iterable[Mapping[str, Any]],
+        jobstore: str = "default",
+        replace_existing: bool = False,
+    ) -> list[Job]:
+        """
+        Add many jobs in one go, all or none where the store has transactions.
+
+        :param jobs: dictionaries of `add_job`'s arguments
+        """
+        made = [self._make_job(**options) for options in jobs]
+        self._add(made, jobstore, replace_existing)
+        return made
+
+    def _make_job(
+        self,
+        func: Any,
+        trigger: Any = None,
+        args: Iterable | None = None,
+        kwargs: Mapping | None = None,
+        id: str | None = None,
+        executor: str = "default",
+        **options: Any,
+    ) -> Job:
+        given = {
+            key: options.pop(key)
+            for key in _JOB_OPTIONS
+            if options.get(key, undefined) is not undefined
+        }
+        trigger_args = {k: v for k, v in options.items() if k not in _JOB_OPTIONS}
+        if trigger is None:
+            # "Run it now" has no time that it could be late for.
+            given.setdefault("misfire_grace_time", None)
+        return Job(
+            self,
+            id=id,
+            func=func,
+            args=() if args is None else args,
+            kwargs={} if kwargs is None else kwargs,
+            trigger=self._create_trigger(trigger, trigger_args),
+            executor=executor,
+            **given,
+        )
+
+    def scheduled_job(
+        self,
+        trigger: Any,
+        args: Iterable | None = None,
+        kwargs: Mapping | None = None,
+        id: str | None = None,
+        name: str | None = None,
+        misfire_grace_time: Any = undefined,
+        coalesce: Any = undefined,
+        max_instances: Any = undefined,
+        next_run_time: Any = undefined,
+        jobstore: str = "default",
+        executor: str = "default",
+        on_lost: Any = undefined,
+        transactional: Any = undefined,
+        **trigger_args: Any,
+    ) -> Callable[[Callable], Callable]:
+        """Schedule the decorated function; arguments as for `add_job`."""
+
+        def decorate(func: Callable) -> Callable:
+            self.add_job(
+                func,
+                trigger,
+                args,
+                kwargs,
+                id,
+                name,
+                misfire_grace_time,
+                coalesce,
+                max_instances,
+                next_run_time,
+                jobstore,
+                executor,
+                replace_existing=True,
+                on_lost=on_lost,
+                transactional=transactional,
+                **trigger_args,
+            )
+            return func
+
+        return decorate
+
+    def _create_trigger(self, trigger: Any, trigger_args: dict[str, Any]) -> Any:
+        if isinstance(trigger, BaseTrigger) or (
+            not isinstance(trigger, (str, type(None)))
+            and callable(getattr(trigger, "get_next_fire_time", None))
+        ):
+            if trigger_args:
+                raise TypeError(
+                    f"a trigger object takes no further arguments; got {trigger_args!r}"
+                )
+            return trigger
+        if trigger is None:
+            trigger = "date"
+        if not isinstance(trigger, str):
+            raise TypeError(
+                "Expected a trigger instance, the alias of a trigger or None; "
+                f"got {type(trigger).__name__}"
+            )
+        cls = load_plugin("triggers", trigger)
+        arguments = dict(trigger_args)
+        if trigger not in ("and", "or"):
+            arguments.setdefault("timezone", self.timezone)
+        return cls(**arguments)
+
+    def _add(self, jobs: list[Job], alias: str, replace_existing: bool) -> None:
+        now = clock.now(self.timezone)
+        for job in jobs:
+            # A trigger that is asked here for the first time takes its anchor from
+            # now, as long as the job is only tentative the start decides.
+            if "next_run_time" not in job.changes:
+                anchor = getattr(job.trigger, "anchor", None)
+                if job.trigger.get_next_fire_time(None, now) is None:
+                    raise NeverFiresError(job.trigger)
+                if hasattr(job.trigger, "anchor"):
+                    job.trigger.anchor = anchor
+        if not self._opens_stores():
+            self._logger.info(
+                "Adding %d job(s) tentatively -- they will be properly scheduled when "
+                "the scheduler starts",
+                len(jobs),
+            )
+            with self._lock:
+                self._pending_jobs.extend(
+                    (job, alias, replace_existing) for job in jobs
+                )
+            return
+        self._real_add(jobs, alias, replace_existing)
+        self._forked()
+
+    def _add_pending_jobs(self) -> None:
+        """Put tentative jobs whose store has come up into it."""
+        pending, self._pending_jobs = self._pending_jobs, []
+        for job, alias, replace_existing in pending:
+            try:
+                self._real_add([job], alias, replace_existing)
+            except NeverFiresError:
+                self._logger.warning("Job %s has ended before it could start", job.id)
+
+    def _check_places(self, executor: str, jobstore: str) -> None:
+        """
+        Check that a job's store and executor exist.
+
+        :raises LookupError: naming those that do
+        """
+        if jobstore not in self._jobstores:
+            raise LookupError(
+                f'No such job store: "{jobstore}"; this scheduler has '
+                f"{', '.join(sorted(self._jobstores))}; add it with add_jobstore()"
+            )
+        if executor not in self._executors:
+            problem = (
+                f'No such executor: "{executor}"; this scheduler has '
+                f"{', '.join(sorted(self._executors))}; add it with add_executor()"
+            )
+            if not self._jobstores[jobstore].shared:
+                raise LookupError(problem)
+            # Of the schedulers that share the store, another one may have it.
+            self._logger.warning("%s, or run a scheduler that has it", problem)
+
+    def _real_add(self, jobs: list[Job], alias: str, replace_existing: bool) -> None:
+        now = clock.now(self.timezone)
+        for job in jobs:
+            self._check_places(job.executor, alias)
+            for option, value in self._job_defaults.items():
+                if not hasattr(job, option):
+                    setattr(job, option, value)
+            if "next_run_time" not in job.changes:
+                run_time, nominal = first_fire(job.trigger, job.uid, now)
+                if run_time is None:
+                    raise NeverFiresError(job.trigger)
+                job.next_run_time, job.nominal_time = run_time, nominal
+        store: BaseJobStore = self._jobstores[alias]
+        self._check_off_loop(store, "add_job")
+        with store.lock:
+            store.add_jobs(jobs, replace_existing)
+        for job in jobs:
+            job._jobstore_alias = alias
+            job.changes.clear()
+            self._logger.info('Added job "%s" to job store "%s"', job.name, alias)
+        events = [JobEvent(EVENT_JOB_ADDED, job.id, alias) for job in jobs]
+        self._announce(store, *events)
+
+    def _announce(self, store: BaseJobStore, *events: SchedulerEvent) -> None:
+        """Send events of an edit, and wake the scheduler, once the edit is durable."""
+
+        def tell() -> None:
+            for event in events:
+                self._dispatch_event(event)
+            if self.state != _STOPPED:
+                self.wakeup()
+
+        store.on_commit(tell)
+
+    # Changing.
+
+    def modify_job(
+        self,
+        job_id: str,
+        jobstore: str | None = None,
+        _job: Job | None = None,
+        **changes: Any,
+    ) -> Job:
+        """
+        Change attributes of a job, any but its id.
+
+        :raises JobLookupError: when there is no such job
+        """
+        return self._edit(job_id, jobstore, _job, lambda job: job._modify(**changes))
+
+    def reschedule_job(
+        self,
+        job_id: str,
+        jobstore: str | None = None,
+        trigger: Any = None,
+        _job: Job | None = None,
+        **trigger_args: Any,
+    ) -> Job:
+        """
+        Give a job a new trigger, and compute its next run time from that.
+
+        A paused job stays paused.
+
+        :param trigger: a trigger, or the alias of one whose arguments follow
+        :raises JobLookupError: when there is no such job
+        :raises NeverFiresError: when the trigger will never fire
+        """
+        new = self._create_trigger(trigger, trigger_args)
+        return self._edit(job_id, jobstore, _job, lambda job: job._modify(trigger=new))
+
+    def pause_job(
+        self, job_id: str, jobstore: str | None = None, _job: Job | None = None
+    ) -> Job:
+        """
+        Stop running a job until it is resumed.
+
+        :raises JobLookupError: when there is no such job
+        """
+        return self._edit(
+            job_id, jobstore, _job, lambda job: job._modify(next_run_time=None)
+        )
+
+    def resume_job(
+        self, job_id: str, jobstore: str | None = None, _job: Job | None = None
+    ) -> Job | None:
+        """
+        Run a paused job again, from the next time its trigger names after now.
+
+        :return: None when the schedule has ended meanwhile, and the job is removed
+        :raises JobLookupError: when there is no such job
+        """
+
+        def resume(job: Job) -> None:
+            if job.next_run_time is not None:
+                return
+            now = clock.now(self.timezone)
+            run_time, nominal = first_fire(job.trigger, job.uid, now)
+            if run_time is None:
+                raise NeverFiresError(job.trigger)
+            job._modify(next_run_time=run_time)
+            job.nominal_time = nominal
+
+        try:
+            return self._edit(job_id, jobstore, _job, resume)
+        except NeverFiresError:
+            self.remove_job(job_id, jobstore)
+            return None
+
+    def _edit(
+        self,
+        job_id: str,
+        jobstore: str | None,
+        held: Job | None,
+        change: Callable[[Job], None],
+    ) -> Job:
+        """
+        Apply ``change`` to the stored job, and to the caller's copy of it.
+
+        The stored job is read anew, so that an old copy overwrites nothing but what
+        the caller changes.
+        """
+        pending = self._find_pending(job_id, jobstore)
+        if pending is not None:
+            change(pending)
+            return pending
+        alias, store = self._find_store(job_id, jobstore)
+        self._check_off_loop(store, "modify_job")
+        with store.lock:
+            job = self._load(store, alias, job_id)
+            before = job.trigger
+            change(job)
+            if (
+                "trigger" in job.changes
+                and "next_run_time" not in job.changes
+                and job.next_run_time is not None
+                and (job.trigger != before or job.nominal_time is None)
+            ):
+                self._recompute(job)
+            store.update_job(job)
+            job.changes.clear()
+        if held is not None and held is not job:
+            _copy(job, held)
+            job = held
+        self._announce(store, JobEvent(EVENT_JOB_MODIFIED, job_id, alias))
+        return job
+
+    def _recompute(self, job: Job) -> None:
+        run_time, nominal = first_fire(job.trigger, job.uid, clock.now(self.timezone))
+        if run_time is None:
+            raise NeverFiresError(job.trigger)
+        job.next_run_time, job.nominal_time = run_time, nominal
+
+    # Finding.
+
+    def get_jobs(self, jobstore: str | None = None, pending: Any = None) -> list[Job]:
+        """
+        Return the jobs, by next run time with paused ones last.
+
+        :param jobstore: alias of the only store to look in, None for all
+        :param pending: True for tentative jobs only, False for stored ones only
+        """
+        jobs: list[Job] = []
+        if not self._opens_stores() or pending:
+            with self._lock:
+                jobs += [
+                    job
+                    for job, alias, _ in self._pending_jobs
+                    if jobstore in (None, alias)
+                ]
+        if self._opens_stores() and not pending:
+            for alias, store in tuple(self._jobstores.items()):
+                if jobstore in (None, alias):
+                    self._check_off_loop(store, "get_jobs")
+                    for job in store.get_all_jobs():
+                        jobs.append(self._adopt(job, alias))
+        return jobs
+
+    def get_job(self, job_id: str, jobstore: str | None = None) -> Job | None:
+        """Return the job with the given id, or None."""
+        pending = self._find_pending(job_id, jobstore)
+        if pending is not None:
+            return pending
+        try:
+            alias, store = self._find_store(job_id, jobstore)
+            self._check_off_loop(store, "get_job")
+            return self._load(store, alias, job_id)
+        except JobLookupError:
+            return None
+
+    def _adopt(self, job: Job, alias: str) -> Job:
+        job._scheduler, job._jobstore_alias = self, alias
+        return job
+
+    def _load(self, store: BaseJobStore, alias: str, job_id: str) -> Job:
+        job = store.lookup_job(job_id)
+        if job is None:
+            raise JobLookupError(job_id)
+        return self._adopt(job, alias)
+
+    def _find_pending(self, job_id: str, jobstore: str | None) -> Job | None:
+        with self._lock:
+            for job, alias, _ in self._pending_jobs:
+                if job.id == job_id and jobstore in (None, alias):
+                    return job
+        return None
+
+    def _find_store(
+        self, job_id: str, jobstore: str | None
+    ) -> tuple[str, BaseJobStore]:
+        if not self._opens_stores():
+            raise JobLookupError(job_id)
+        if jobstore is not None:
+            return jobstore, self._lookup_jobstore(jobstore)
+        stores = tuple(self._jobstores.items())
+        if len(stores) == 1:
+            return stores[0]
+        for alias, store in stores:
+            self._check_off_loop(store, "get_job")
+            if store.lookup_job(job_id) is not None:
+                return alias, store
+        raise JobLookupError(job_id)
+
+    def print_jobs(self, jobstore: str | None = None, out: IO | None = None) -> None:
+        """
+        Print a list of the jobs, their triggers and next run times.
+
+        :param out: a text file, standard output when None
+        """
+        out = out or sys.stdout
+        if not self._opens_stores():
+            print("Pending jobs:", file=out)
+            self._print(self.get_jobs(jobstore), out)
+            return
+        for alias in sorted(self._jobstores):
+            if jobstore in (None, alias):
+                print(f"Jobstore {alias}:", file=out)
+                self._print(self.get_jobs(alias), out)
+
+    @staticmethod
+    def _print(jobs: list[Job], out: IO) -> None:
+        for job in jobs:
+            print(f"    {job}", file=out)
+        if not jobs:
+            print("    No scheduled jobs", file=out)
+
+    # Removing.
+
+    def remove_job(self, job_id: str, jobstore: str | None = None) -> None:
+        """
+        Remove a job; it will not run any more, though running bodies go on.
+
+        :raises JobLookupError: when there is no such job
+        """
+        with self._lock:
+            for item in self._pending_jobs:
+                if item[0].id == job_id and jobstore in (None, item[1]):
+                    self._pending_jobs.remove(item)
+                    alias, store = item[1], None
+                    break
+            else:
+                store = undefined
+        if store is undefined:
+            alias, found = self._find_store(job_id, jobstore)
+            self._check_off_loop(found, "remove_job")
+            with found.lock:
+                found.remove_job(job_id)
+            self._announce(found, JobEvent(EVENT_JOB_REMOVED, job_id, alias))
+        else:
+            self._dispatch_event(JobEvent(EVENT_JOB_REMOVED, job_id, alias))
+        self._logger.info("Removed job %s", job_id)
+
+    def remove_all_jobs(self, jobstore: str | None = None) -> None:
+        """
+        Remove all jobs.
+
+        :param jobstore: alias of the only store to empty, None for all
+        """
+        with self._lock:
+            self._pending_jobs = [
+                item for item in self._pending_jobs if jobstore not in (None, item[1])
+            ]
+        if self._opens_stores():
+            for alias, store in tuple(self._jobstores.items()):
+                if jobstore in (None, alias):
+                    self._check_off_loop(store, "remove_all_jobs")
+                    with store.lock:
+                        store.remove_all_jobs()
+        self._dispatch_event(SchedulerEvent(EVENT_ALL_JOBS_REMOVED, jobstore))
+
+    # Running by hand.
+
+    def run_job_now(
+        self,
+        job_id: str,
+        jobstore: str | None = None,
+        token: str | None = None,
+        requested_by: str = "",
+    ) -> int | None:
+        """
+        Run a job once, at once, and leave its schedule alone.
+
+        Paused jobs run as well; ``max_instances`` is waited for.
+
+        :param token: a text that makes asking again with the same one harmless
+        :param requested_by: who asks, for the execution log
+        :return: the id of the run in the execution log; None for stores without one
+        :raises JobLookupError: when there is no such job
+        """
+        _, store = self._find_store(job_id, jobstore)
+        self._check_off_loop(store, "run_job_now")
+        execution_id = store.run_job_now(job_id, token=token, requested_by=requested_by)
+        self._announce(store)
+        return execution_id
+
+    # Export and import.
+
+    def export_jobs(self, outfile: Any, jobstore: str | None = None) -> None:
+        """
+        Write the jobs as JSON.
+
+        :param outfile: a path or a writable text file
+        :param jobstore: alias of the only store to export, None for all
+        """
+        from django_apscheduler.schedulers.transfer import dump_jobs
+
+        dump_jobs(self.get_jobs(jobstore), outfile)
+
+    def import_jobs(self, infile: Any, jobstore: str = "default") -> None:
+        """
+        Add the jobs that `export_jobs` wrote; those with the same ids are replaced.
+
+        :param infile: a path or a readable text file
+        """
+        from django_apscheduler.schedulers.transfer import load_jobs
+
+        self._add(load_jobs(self, infile), jobstore, replace_existing=True)
+
+    # Event loops.
+
+    def _opens_stores(self) -> bool:
+        """Tell whether jobs can be read and written, rather than kept tentatively."""
+        return self.state != _STOPPED
+
+    def _check_off_loop(self, store: BaseJobStore, method: str) -> None:
+        """
+        Refuse to block an event loop.
+
+        :raises RuntimeError: naming the method to await instead
+        """
+        if not getattr(store, "blocking", False):
+            return
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        raise RuntimeError(
+            f"{method}() waits for a database and must not be called on an event loop; "
+            f"use: await scheduler.a{method}(...)"
+        )
+
+
+def _copy(source: Job, target: Job) -> None:
+    for name in Job.__slots__:
+        if name != "__weakref__" and hasattr(source, name):
+            setattr(target, name, getattr(source, name))
+
+
+def _twin(name: str) -> Callable:
+    async def twin(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return await self._off_loop(getattr(self, name), *args, **kwargs)
+
+    twin.__name__ = twin.__qualname__ = f"a{name}"
+    twin.__doc__ = f"Await `{name}` in a thread, for use on an event loop."
+    return twin
+
+
+for _name in (
+    "add_job",
+    "add_jobs",
+    "export_jobs",
+    "get_job",
+    "get_jobs",
+    "import_jobs",
+    "modify_job",
+    "pause_job",
+    "remove_all_jobs",
+    "remove_job",
+    "reschedule_job",
+    "resume_job",
+    "run_job_now",
+):
+    setattr(JobMethods, f"a{_name}", _twin(_name))
