@@ -1,0 +1,148 @@
+"""``python -m benchmarks``: measure, print the tables, keep the results as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+
+from . import cron, machine, memory, persistent
+from .environments import CATALOGUE, ROOT, Environment, EnvironmentFailed, prepare
+from .report import Result, render
+
+SECTIONS = {"cron": cron, "memory": memory, "persistent": persistent}
+
+#: Rounds a section takes unless told otherwise.
+ROUNDS = {"cron": 5, "memory": 5, "persistent": 3}
+
+#: A machine busier than this, in processes that want to run, spoils the figures.
+BUSY = 0.5
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measure django_apscheduler side by side with its peers, which "
+        "are installed from PyPI into environments of their own on the first run.",
+    )
+    parser.add_argument(
+        "sections",
+        nargs="*",
+        metavar="section",
+        help=f"what to measure: {', '.join(SECTIONS)}; all by default",
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="one short round, only to see that everything works",
+    )
+    parser.add_argument("--rounds", type=int, help="rounds per case")
+    parser.add_argument(
+        "--only",
+        metavar="NAME[,NAME]",
+        help=f"contenders to measure beside ours: {', '.join(list(CATALOGUE)[1:])}",
+    )
+    parser.add_argument(
+        "--databases",
+        default=",".join(persistent.DATABASES),
+        help="databases of the section persistent; default: %(default)s",
+    )
+    parser.add_argument(
+        "--data", help="folder for the databases; default: the temporary folder"
+    )
+    parser.add_argument("--json", type=Path, help="file for the results")
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        default=ROOT / ".benchmarks",
+        help="folder that keeps environments and results; default: %(default)s",
+    )
+    parser.add_argument(
+        "--rebuild", action="store_true", help="make the environments anew"
+    )
+    options = parser.parse_args(arguments)
+    options.sections = options.sections or list(SECTIONS)
+    options.databases = tuple(options.databases.split(","))
+    only = options.only.split(",") if options.only else list(CATALOGUE)
+    options.only = ["ours", *(key for key in only if key != "ours")]
+    for given, known, what in (
+        (options.sections, SECTIONS, "section"),
+        (options.databases, persistent.DATABASES, "database"),
+        (options.only, CATALOGUE, "contender"),
+    ):
+        unknown = [name for name in given if name not in known]
+        if unknown:
+            parser.error(f"expected a {what} of {', '.join(known)}; got {unknown[0]!r}")
+    if options.rounds is not None and options.rounds < 1:
+        parser.error(f"--rounds must be at least 1; got {options.rounds}")
+    return options
+
+
+def measure(name: str, environments: dict[str, Environment], options) -> Result:
+    rounds = options.rounds or (1 if options.quick else ROUNDS[name])
+    run: Callable[..., Result] = SECTIONS[name].run
+    if name == "persistent":
+        return run(environments, rounds, options.quick, options.databases, options.data)
+    return run(environments, rounds, options.quick)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; 0 when all of ours was measured and right, else 1."""
+    options = parse(arguments)
+    wanted = {key for name in options.sections for key in SECTIONS[name].CONTENDERS}
+    try:
+        environments = {
+            key: prepare(CATALOGUE[key], options.cache, options.rebuild)
+            for key in CATALOGUE
+            if key in wanted and key in options.only
+        }
+    except EnvironmentFailed as failure:
+        print(failure, file=sys.stderr)
+        return 1
+    begun = datetime.now(timezone.utc)
+    facts = machine.facts(options.data)
+    load = machine.load()
+    for name, fact in facts.items():
+        print(f"{name + ':':<11} {fact}")
+    if load is not None and load > BUSY:
+        print(f"! The machine is busy (load {load:.2f}): take no figure as final.")
+    if options.quick:
+        print("! A quick look: the figures say little.")
+    print()
+    results = []
+    for name in options.sections:
+        results.append(measure(name, environments, options))
+        print(render(results[-1]), flush=True)
+    path = options.json or (
+        options.cache / "results" / f"{begun:%Y-%m-%dT%H%M%SZ}.json"
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    document = {
+        "begun": begun.isoformat(),
+        "quick": options.quick,
+        "machine": facts,
+        "load": load,
+        "versions": {
+            key: {"version": environment.version, "installed": environment.versions}
+            for key, environment in environments.items()
+        },
+        "sections": {result.name: result.as_json() for result in results},
+    }
+    path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    print(f"Results as JSON: {path}")
+    return 0 if all(map(ours_is_sound, results)) else 1
+
+
+def ours_is_sound(result: Result) -> bool:
+    """Whether ours gave right answers and failed in no round."""
+    failed = any(
+        row.series["ours"].errors for row in result.rows if "ours" in row.series
+    )
+    return not result.faults and not failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
