@@ -1,5 +1,9 @@
 """Schedulers: what binds triggers, job stores and executors together."""
 
+STATE_STOPPED = 0
+STATE_RUNNING = 1
+STATE_PAUSED = 2
+
 
 class SchedulerAlreadyRunningError(Exception):
     """Raised when a scheduler is started or configured while it is running."""

@@ -14,74 +14,30 @@ from typing import Any
 from django_apscheduler import clock, events
 from django_apscheduler.events import (
     EVENT_ALL,
-    EVENT_EXECUTOR_ADDED,
-    EVENT_EXECUTOR_REMOVED,
-    EVENT_JOB_BROKEN,
-    EVENT_JOB_CANCELLED,
-    EVENT_JOB_ERROR,
-    EVENT_JOB_EXECUTED,
-    EVENT_JOB_LOST,
-    EVENT_JOB_MAX_INSTANCES,
-    EVENT_JOB_MISSED,
-    EVENT_JOB_REMOVED,
-    EVENT_JOB_SUBMITTED,
-    EVENT_JOBSTORE_ADDED,
-    EVENT_JOBSTORE_REMOVED,
     EVENT_SCHEDULER_PAUSED,
     EVENT_SCHEDULER_RESUMED,
     EVENT_SCHEDULER_SHUTDOWN,
     EVENT_SCHEDULER_STARTED,
-    JobEvent,
-    JobExecutionEvent,
-    JobSubmissionEvent,
     SchedulerEvent,
 )
 from django_apscheduler.executors.base import BaseExecutor, current_run
-from django_apscheduler.executors.pool import ThreadPoolExecutor
-from django_apscheduler.jobstores.base import (
-    CANCELLED,
-    ERROR,
-    EXECUTED,
-    LOST,
-    MISSED,
-    BaseJobStore,
-    Batch,
-    Outcome,
-    Run,
-)
-from django_apscheduler.jobstores.memory import MemoryJobStore
-from django_apscheduler.planning import MAX_INSTANCES
+from django_apscheduler.jobstores.base import Run
 from django_apscheduler.schedulers import (
+    STATE_PAUSED,
+    STATE_RUNNING,
+    STATE_STOPPED,
     SchedulerAlreadyRunningError,
     SchedulerNotRunningError,
     configuration,
 )
 from django_apscheduler.schedulers.jobs import JobMethods
-from django_apscheduler.schedulers.plugins import make_plugin
-from django_apscheduler.schedulers.settling import BACKLOG_LIMIT, Settler
+from django_apscheduler.schedulers.parts import PartMethods
+from django_apscheduler.schedulers.settling import Settler
+from django_apscheduler.schedulers.tick import TickMethods
 from django_apscheduler.util import default_timezone
 
-STATE_STOPPED = 0
-STATE_RUNNING = 1
-STATE_PAUSED = 2
 
-#: Seconds until a tick looks again when something is due but an executor is full; a run
-#: that ends wakes the scheduler sooner.
-STARVED_SECONDS = 0.05
-#: Seconds until a tick looks again when a store has something due that nobody here may
-#: run.
-NOT_OURS_SECONDS = 0.5
-
-_OUTCOME_EVENTS = {
-    EXECUTED: EVENT_JOB_EXECUTED,
-    ERROR: EVENT_JOB_ERROR,
-    MISSED: EVENT_JOB_MISSED,
-    LOST: EVENT_JOB_LOST,
-    CANCELLED: EVENT_JOB_CANCELLED,
-}
-
-
-class BaseScheduler(JobMethods):
+class BaseScheduler(PartMethods, TickMethods, JobMethods):
     """
     Runs jobs when they are due.
 
@@ -352,123 +308,6 @@ class BaseScheduler(JobMethods):
     def wakeup(self) -> None:
         """Have the scheduler look for due jobs at once; safe from any thread."""
 
-    # Parts.
-
-    def add_executor(
-        self, executor: Any, alias: str = "default", **options: Any
-    ) -> None:
-        """
-        Add an executor, an instance or a plugin alias with its options.
-
-        :raises ValueError: when the alias is taken
-        """
-        with self._lock:
-            executor = self._add_part(
-                "executors", self._executors, executor, alias, options
-            )
-            if self.state != STATE_STOPPED:
-                executor.start(self, alias)
-        self._dispatch_event(SchedulerEvent(EVENT_EXECUTOR_ADDED, alias))
-        if self.state != STATE_STOPPED:
-            self.wakeup()
-
-    def remove_executor(self, alias: str, shutdown: bool = True) -> None:
-        """
-        Remove an executor.
-
-        :param shutdown: whether to shut it down, which waits for its running bodies
-        :raises KeyError: when there is none by that alias
-        """
-        with self._lock:
-            executor = self._lookup_executor(alias)
-            del self._executors[alias]
-        if shutdown:
-            executor.shutdown()
-        self._dispatch_event(SchedulerEvent(EVENT_EXECUTOR_REMOVED, alias))
-
-    def add_jobstore(
-        self, jobstore: Any, alias: str = "default", **options: Any
-    ) -> None:
-        """
-        Add a job store, an instance or a plugin alias with its options.
-
-        :raises ValueError: when the alias is taken
-        """
-        with self._lock:
-            store = self._add_part(
-                "jobstores", self._jobstores, jobstore, alias, options
-            )
-            if self.state != STATE_STOPPED:
-                self._start_store(alias, store)
-                self._add_pending_jobs()
-        self._dispatch_event(SchedulerEvent(EVENT_JOBSTORE_ADDED, alias))
-        if self.state != STATE_STOPPED:
-            self.wakeup()
-
-    def remove_jobstore(self, alias: str, shutdown: bool = True) -> None:
-        """
-        Remove a job store.
-
-        :param shutdown: whether to shut it down as well
-        :raises KeyError: when there is none by that alias
-        """
-        with self._tick_lock, self._lock:
-            store = self._lookup_jobstore(alias)
-            if shutdown:
-                self._stop_store(alias, store)
-            del self._jobstores[alias]
-        self._dispatch_event(SchedulerEvent(EVENT_JOBSTORE_REMOVED, alias))
-
-    def _add_part(
-        self, kind: str, parts: dict[str, Any], part: Any, alias: str, options: dict
-    ) -> Any:
-        name = kind[:-1]
-        if alias in parts:
-            raise ValueError(
-                f'This scheduler already has a {name} by the alias of "{alias}"; '
-                "remove that one first or choose another alias"
-            )
-        if isinstance(part, str):
-            part = make_plugin(kind, part, options)
-        else:
-            part = configuration.make_component(kind, alias, part)
-        parts[alias] = part
-        return part
-
-    def _start_store(self, alias: str, store: BaseJobStore) -> None:
-        if store.shared:
-            store.start(self, alias, run=True)  # type: ignore[call-arg]
-        else:
-            store.start(self, alias)
-        if getattr(store, "logs", False):
-            settler = Settler(store, alias, self._tell)
-            self._settlers[alias] = settler
-            settler.start()
-
-    def _stop_store(self, alias: str, store: BaseJobStore) -> None:
-        settler = self._settlers.pop(alias, None)
-        if settler is not None:
-            settler.stop()
-        store.shutdown()
-
-    def _lookup_executor(self, alias: str) -> Any:
-        try:
-            return self._executors[alias]
-        except KeyError:
-            raise KeyError(f"No such executor: {alias}") from None
-
-    def _lookup_jobstore(self, alias: str) -> Any:
-        try:
-            return self._jobstores[alias]
-        except KeyError:
-            raise KeyError(f"No such job store: {alias}") from None
-
-    def _create_default_executor(self) -> Any:
-        return ThreadPoolExecutor()
-
-    def _create_default_jobstore(self) -> Any:
-        return MemoryJobStore()
-
     # Events.
 
     def add_listener(self, callback: Callable, mask: int = EVENT_ALL) -> None:
@@ -503,175 +342,6 @@ class BaseScheduler(JobMethods):
                 except Exception:
                     self._logger.exception("Error notifying listener of %r", event)
         events.send_to_hooks(self, event)
-
-    # The tick.
-
-    def process_jobs(self) -> float | None:
-        """
-        Claim and submit what is due; one turn of the scheduler's loop.
-
-        :return: seconds until the next turn, None to wait until woken
-        """
-        wait: float | None = None
-        with self._tick_lock:
-            if self.state != STATE_RUNNING or self._draining or self._forked():
-                return None
-            # Set first: a run that ends from here on, after the free slots have been
-            # counted, must wake the loop.
-            self._starved = True
-            starved = False
-            for alias, store in tuple(self._jobstores.items()):
-                seconds, full = self._process_store(alias, store)
-                starved = starved or full
-                if seconds is not None and (wait is None or seconds < wait):
-                    wait = seconds
-            self._starved = starved
-        return wait
-
-    def _process_store(
-        self, alias: str, store: BaseJobStore
-    ) -> tuple[float | None, bool]:
-        """Return the seconds until the store's next turn and whether room ran out."""
-        settler = self._settlers.get(alias)
-        if settler is not None and settler.backlog > BACKLOG_LIMIT:
-            return STARVED_SECONDS, True
-        free = {}
-        for executor_alias, executor in tuple(self._executors.items()):
-            slots = self._free_slots(executor)
-            if slots > 0:
-                free[executor_alias] = slots
-        try:
-            batch = store.claim_due(free)
-        except Exception:
-            self._failures[alias] = failures = self._failures.get(alias, 0) + 1
-            pause = min(self.jobstore_retry_interval, 0.05 * 2**failures)
-            self._logger.exception(
-                'Error getting due jobs from job store "%s"; trying again in %.1f s',
-                alias,
-                pause,
-            )
-            return pause, False
-        self._failures.pop(alias, None)
-        for run in batch.runs:
-            free[run.job.executor] -= 1
-        full = len(free) < len(self._executors) or not all(free.values())
-        self._submit(alias, batch)
-        return self._seconds_until(batch, full), full
-
-    @staticmethod
-    def _seconds_until(batch: Batch, full: bool) -> float | None:
-        if batch.next_run_time is None:
-            return None
-        now = batch.now or clock.now()
-        seconds = (batch.next_run_time - now).total_seconds()
-        if seconds > 0 or batch.runs or batch.skipped:
-            return max(0.0, seconds)
-        return STARVED_SECONDS if full else NOT_OURS_SECONDS
-
-    @staticmethod
-    def _free_slots(executor: Any) -> int:
-        # An executor not derived from ours tells no slots and has a queue of its own.
-        free_slots = getattr(executor, "free_slots", None)
-        return free_slots() if free_slots is not None else 1000
-
-    def _submit(self, alias: str, batch: Batch) -> None:
-        for lost in batch.lost:
-            self._logger.error(
-                "Job %s: its run of %s was lost: %s",
-                lost.job_id,
-                lost.run_time,
-                lost.reason,
-            )
-            self._dispatch_event(
-                JobExecutionEvent(
-                    EVENT_JOB_LOST,
-                    lost.job_id,
-                    alias,
-                    lost.run_time,
-                    execution_id=lost.execution_id,
-                )
-            )
-        for job_id, _ in batch.broken:
-            self._dispatch_event(JobEvent(EVENT_JOB_BROKEN, job_id, alias))
-        for job, skipped in batch.skipped:
-            self._tell_skipped(alias, job, skipped)
-        tell = self._wants(EVENT_JOB_SUBMITTED)
-        for run in batch.runs:
-            if tell:
-                self._dispatch_event(
-                    JobSubmissionEvent(
-                        EVENT_JOB_SUBMITTED, run.job.id, alias, run.run_times
-                    )
-                )
-            self._executors[run.job.executor].accept(run)
-        for job in batch.removed:
-            self._logger.info("Job %s has ended and is removed", job.id)
-            self._dispatch_event(JobEvent(EVENT_JOB_REMOVED, job.id, alias))
-
-    def _tell_skipped(self, alias: str, job: Any, skipped: Any) -> None:
-        if skipped.status == MISSED:
-            late = clock.now() - skipped.last
-            self._logger.warning("Run time of job %s was missed by %s", job, late)
-            for run_time in skipped.run_times or (skipped.last,):
-                self._dispatch_event(
-                    JobExecutionEvent(EVENT_JOB_MISSED, job.id, alias, run_time)
-                )
-        elif skipped.status == MAX_INSTANCES:
-            self._logger.warning(
-                "Execution of job %s skipped: maximum number of running instances "
-                "reached (%d)",
-                job,
-                job.max_instances,
-            )
-            times = list(skipped.run_times) or [skipped.last]
-            self._dispatch_event(
-                JobSubmissionEvent(EVENT_JOB_MAX_INSTANCES, job.id, alias, times)
-            )
-
-    # What executors report.
-
-    def run_begins(self, run: Run) -> bool:
-        """Called by executors just before a body; False when it must not begin."""
-        settler = self._settlers.get(run.jobstore)
-        return True if settler is None else settler.began(run)
-
-    def run_finished(self, run: Run, outcomes: list[Outcome]) -> None:
-        """Called by executors when a run has ended."""
-        settler = self._settlers.get(run.jobstore)
-        if settler is not None:
-            settler.finished(run, outcomes)
-        else:
-            store = self._jobstores.get(run.jobstore)
-            self._tell(outcomes if store is None else store.settle(outcomes))
-
-    def room_in_executor(self) -> None:
-        """Called by executors when a run has ended and there is room for more."""
-        if self._starved:
-            self._starved = False
-            self.wakeup()
-
-    def _tell(self, outcomes: list[Outcome]) -> None:
-        """Log and announce outcomes that have been settled."""
-        for outcome in outcomes:
-            job = outcome.run.job
-            if outcome.status == ERROR:
-                self._logger.error(
-                    "Job %s raised an exception\n%s", job, outcome.traceback
-                )
-            code = _OUTCOME_EVENTS[outcome.status]
-            if self._wants(code):
-                self._dispatch_event(
-                    JobExecutionEvent(
-                        code,
-                        job.id,
-                        outcome.run.jobstore,
-                        outcome.run_time,
-                        outcome.retval,
-                        outcome.exception,
-                        outcome.traceback or None,
-                        outcome.execution_id,
-                    )
-                )
 
     # Surroundings.
 

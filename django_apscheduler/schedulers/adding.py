@@ -1,0 +1,323 @@
+"""Adding jobs to a scheduler."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from django_apscheduler import clock
+from django_apscheduler.events import EVENT_JOB_ADDED, JobEvent, SchedulerEvent
+from django_apscheduler.job import Job
+from django_apscheduler.jobstores.base import BaseJobStore
+from django_apscheduler.planning import first_fire
+from django_apscheduler.schedulers import STATE_STOPPED
+from django_apscheduler.schedulers.plugins import load_plugin
+from django_apscheduler.triggers.base import BaseTrigger
+from django_apscheduler.util import undefined
+
+#: Arguments of ``add_job`` that are the job's own; others are its trigger's.
+_JOB_OPTIONS = (
+    "name",
+    "misfire_grace_time",
+    "coalesce",
+    "max_instances",
+    "next_run_time",
+    "on_lost",
+    "transactional",
+)
+
+
+class NeverFiresError(ValueError):
+    """Raised when a job is given a trigger that will never fire."""
+
+    def __init__(self, trigger: Any):
+        super().__init__(
+            f"the trigger {trigger} will never fire from now on (its fields name no "
+            "date that exists, or its end has passed); correct the trigger"
+        )
+
+
+class AddingMethods:
+    """The methods of a scheduler that add jobs."""
+
+    def add_job(
+        self,
+        func: Any,
+        trigger: Any = None,
+        args: Iterable | None = None,
+        kwargs: Mapping | None = None,
+        id: str | None = None,
+        name: str | None = None,
+        misfire_grace_time: Any = undefined,
+        coalesce: Any = undefined,
+        max_instances: Any = undefined,
+        next_run_time: Any = undefined,
+        jobstore: str = "default",
+        executor: str = "default",
+        replace_existing: bool = False,
+        on_lost: Any = undefined,
+        transactional: Any = undefined,
+        **trigger_args: Any,
+    ) -> Job:
+        """
+        Add a job; without a trigger it runs once, at once.
+
+        A scheduler that has not been started keeps the job tentatively and computes its
+        first run time when it starts.
+
+        :param func: a callable, or a reference to one (``module:name``)
+        :param trigger: a trigger, or the alias of one whose arguments follow
+        :param id: explicit id, for changing or replacing the job later
+        :param misfire_grace_time: seconds that a run may be late, None for any
+        :param coalesce: whether several due runs are rolled into one
+        :param max_instances: how many runs of the job may be going on at once
+        :param next_run_time: when to run it first, instead of when the trigger says;
+            None adds the job paused
+        :param jobstore: alias of the job store
+        :param executor: alias of the executor
+        :param replace_existing: whether a job that has the id already is replaced; its
+            next run time and pause stay if the trigger is the same
+        :param on_lost: what becomes of a run whose scheduler died: "rerun" or "mark"
+        :param transactional: whether body and outcome share one database transaction
+        :raises ConflictingIdError: when the id is taken
+        :raises NeverFiresError: when the trigger will never fire
+        """
+        job = self._make_job(
+            func,
+            trigger,
+            args=args,
+            kwargs=kwargs,
+            id=id,
+            name=name,
+            misfire_grace_time=misfire_grace_time,
+            coalesce=coalesce,
+            max_instances=max_instances,
+            next_run_time=next_run_time,
+            executor=executor,
+            on_lost=on_lost,
+            transactional=transactional,
+            **trigger_args,
+        )
+        self._add([job], jobstore, replace_existing)
+        return job
+
+    def add_jobs(
+        self,
+        jobs: Iterable[Mapping[str, Any]],
+        jobstore: str = "default",
+        replace_existing: bool = False,
+    ) -> list[Job]:
+        """
+        Add many jobs in one go, all or none where the store has transactions.
+
+        :param jobs: dictionaries of `add_job`'s arguments
+        """
+        made = [self._make_job(**options) for options in jobs]
+        self._add(made, jobstore, replace_existing)
+        return made
+
+    def _make_job(
+        self,
+        func: Any,
+        trigger: Any = None,
+        args: Iterable | None = None,
+        kwargs: Mapping | None = None,
+        id: str | None = None,
+        executor: str = "default",
+        **options: Any,
+    ) -> Job:
+        given = {
+            key: options.pop(key)
+            for key in _JOB_OPTIONS
+            if options.get(key, undefined) is not undefined
+        }
+        trigger_args = {k: v for k, v in options.items() if k not in _JOB_OPTIONS}
+        if trigger is None:
+            # "Run it now" has no time that it could be late for.
+            given.setdefault("misfire_grace_time", None)
+        return Job(
+            self,
+            id=id,
+            func=func,
+            args=() if args is None else args,
+            kwargs={} if kwargs is None else kwargs,
+            trigger=self._create_trigger(trigger, trigger_args),
+            executor=executor,
+            **given,
+        )
+
+    def scheduled_job(
+        self,
+        trigger: Any,
+        args: Iterable | None = None,
+        kwargs: Mapping | None = None,
+        id: str | None = None,
+        name: str | None = None,
+        misfire_grace_time: Any = undefined,
+        coalesce: Any = undefined,
+        max_instances: Any = undefined,
+        next_run_time: Any = undefined,
+        jobstore: str = "default",
+        executor: str = "default",
+        on_lost: Any = undefined,
+        transactional: Any = undefined,
+        **trigger_args: Any,
+    ) -> Callable[[Callable], Callable]:
+        """Schedule the decorated function; arguments as for `add_job`."""
+
+        def decorate(func: Callable) -> Callable:
+            self.add_job(
+                func,
+                trigger,
+                args,
+                kwargs,
+                id,
+                name,
+                misfire_grace_time,
+                coalesce,
+                max_instances,
+                next_run_time,
+                jobstore,
+                executor,
+                replace_existing=True,
+                on_lost=on_lost,
+                transactional=transactional,
+                **trigger_args,
+            )
+            return func
+
+        return decorate
+
+    def _create_trigger(self, trigger: Any, trigger_args: dict[str, Any]) -> Any:
+        if isinstance(trigger, BaseTrigger) or (
+            not isinstance(trigger, (str, type(None)))
+            and callable(getattr(trigger, "get_next_fire_time", None))
+        ):
+            if trigger_args:
+                raise TypeError(
+                    f"a trigger object takes no further arguments; got {trigger_args!r}"
+                )
+            return trigger
+        if trigger is None:
+            trigger = "date"
+        if not isinstance(trigger, str):
+            raise TypeError(
+                "Expected a trigger instance, the alias of a trigger or None; "
+                f"got {type(trigger).__name__}"
+            )
+        cls = load_plugin("triggers", trigger)
+        arguments = dict(trigger_args)
+        if trigger not in ("and", "or"):
+            arguments.setdefault("timezone", self.timezone)
+        return cls(**arguments)
+
+    def _add(self, jobs: list[Job], alias: str, replace_existing: bool) -> None:
+        now = clock.now(self.timezone)
+        for job in jobs:
+            # A trigger that is asked here for the first time takes its anchor from
+            # now, as long as the job is only tentative the start decides.
+            if "next_run_time" not in job.changes:
+                anchor = getattr(job.trigger, "anchor", None)
+                if job.trigger.get_next_fire_time(None, now) is None:
+                    raise NeverFiresError(job.trigger)
+                if hasattr(job.trigger, "anchor"):
+                    job.trigger.anchor = anchor
+        if not self._opens_stores():
+            self._logger.info(
+                "Adding %d job(s) tentatively -- they will be properly scheduled when "
+                "the scheduler starts",
+                len(jobs),
+            )
+            with self._lock:
+                self._pending_jobs.extend(
+                    (job, alias, replace_existing) for job in jobs
+                )
+            return
+        self._real_add(jobs, alias, replace_existing)
+        self._forked()
+
+    def _add_pending_jobs(self) -> None:
+        """Put tentative jobs whose store has come up into it."""
+        pending, self._pending_jobs = self._pending_jobs, []
+        for job, alias, replace_existing in pending:
+            try:
+                self._real_add([job], alias, replace_existing)
+            except NeverFiresError:
+                self._logger.warning("Job %s has ended before it could start", job.id)
+
+    def _check_places(self, executor: str, jobstore: str) -> None:
+        """
+        Check that a job's store and executor exist.
+
+        :raises LookupError: naming those that do
+        """
+        if jobstore not in self._jobstores:
+            raise LookupError(
+                f'No such job store: "{jobstore}"; this scheduler has '
+                f"{', '.join(sorted(self._jobstores))}; add it with add_jobstore()"
+            )
+        if executor not in self._executors:
+            problem = (
+                f'No such executor: "{executor}"; this scheduler has '
+                f"{', '.join(sorted(self._executors))}; add it with add_executor()"
+            )
+            if not self._jobstores[jobstore].shared:
+                raise LookupError(problem)
+            # Of the schedulers that share the store, another one may have it.
+            self._logger.warning("%s, or run a scheduler that has it", problem)
+
+    def _real_add(self, jobs: list[Job], alias: str, replace_existing: bool) -> None:
+        now = clock.now(self.timezone)
+        for job in jobs:
+            self._check_places(job.executor, alias)
+            for option, value in self._job_defaults.items():
+                if not hasattr(job, option):
+                    setattr(job, option, value)
+            if "next_run_time" not in job.changes:
+                run_time, nominal = first_fire(job.trigger, job.uid, now)
+                if run_time is None:
+                    raise NeverFiresError(job.trigger)
+                job.next_run_time, job.nominal_time = run_time, nominal
+        store: BaseJobStore = self._jobstores[alias]
+        self._check_off_loop(store, "add_job")
+        with store.lock:
+            store.add_jobs(jobs, replace_existing)
+        for job in jobs:
+            job._jobstore_alias = alias
+            job.changes.clear()
+            self._logger.info('Added job "%s" to job store "%s"', job.name, alias)
+        events = [JobEvent(EVENT_JOB_ADDED, job.id, alias) for job in jobs]
+        self._announce(store, *events)
+
+    def _announce(self, store: BaseJobStore, *events: SchedulerEvent) -> None:
+        """Send events of an edit, and wake the scheduler, once the edit is durable."""
+
+        def tell() -> None:
+            for event in events:
+                self._dispatch_event(event)
+            if self.state != STATE_STOPPED:
+                self.wakeup()
+
+        store.on_commit(tell)
+
+    def _opens_stores(self) -> bool:
+        """Tell whether jobs can be read and written, rather than kept tentatively."""
+        return self.state != STATE_STOPPED
+
+    def _check_off_loop(self, store: BaseJobStore, method: str) -> None:
+        """
+        Refuse to block an event loop.
+
+        :raises RuntimeError: naming the method to await instead
+        """
+        if not getattr(store, "blocking", False):
+            return
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        raise RuntimeError(
+            f"{method}() waits for a database and must not be called on an event loop; "
+            f"use: await scheduler.a{method}(...)"
+        )
