@@ -155,7 +155,8 @@ def compare(environment: Environment) -> list[str]:
 def run(environments: dict[str, Environment], rounds: int, quick: bool) -> Result:
     """Compare the answers, then measure every case in alternating rounds."""
     keys = [key for key in CONTENDERS if key in environments]
-    notes, faults = [], []
+    notes: list[str] = []
+    faults: list[str] = []
     for key in keys:
         environment = environments[key]
         for line in compare(environment):

@@ -84,8 +84,8 @@ def mean_figures(rows: list[Row], keys: list[str]) -> dict[str, float | None]:
     means: dict[str, float | None] = {}
     for key in keys:
         medians = [row.series[key].median for row in rows if key in row.series]
-        complete = len(medians) == len(rows) and all(medians)
-        means[key] = geometric_mean(medians) if complete else None
+        known = [median for median in medians if median is not None]
+        means[key] = geometric_mean(known) if len(known) == len(rows) else None
     return means
 
 
@@ -140,9 +140,9 @@ def render(result: Result) -> str:
         line = ["geometric mean"]
         for key in result.keys:
             text = number(means[key])
+            ours, theirs = means.get("ours"), means[key]
             if key != "ours":
-                both = means.get("ours") and means[key]
-                text += f" {bracket(means['ours'] / means[key] if both else None)}"
+                text += f" {bracket(ours / theirs if ours and theirs else None)}"
             line.append(text)
         medians += [[], line]
     rounds = max(

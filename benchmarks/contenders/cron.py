@@ -68,7 +68,7 @@ def celery_chain() -> Callable[[str, str, datetime], Chain]:
     """
     Celery = import_module("celery").Celery
     crontab = import_module("celery.schedules").crontab
-    applications: dict[str, object] = {}
+    applications: dict = {}
 
     def prepare(expression: str, zone: str, start: datetime) -> Chain:
         if zone not in applications:
@@ -174,12 +174,12 @@ def sequence(prepare, case: dict) -> list[str]:
 def main() -> None:
     request = json.load(sys.stdin)
     prepare = preparation(request["contender"])
-    if request["task"] == "sequences":
-        answer = [sequence(prepare, case) for case in request["cases"]]
-    else:
-        answer = [
-            measure(prepare, case, request["seconds"]) for case in request["cases"]
-        ]
+    answer: list = []
+    for case in request["cases"]:
+        if request["task"] == "sequences":
+            answer.append(sequence(prepare, case))
+        else:
+            answer.append(measure(prepare, case, request["seconds"]))
     json.dump({"answer": answer}, sys.stdout)
 
 
