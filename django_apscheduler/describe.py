@@ -12,38 +12,14 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime, timedelta, tzinfo
 from typing import Any
 
+from django_apscheduler.triggers.cron.fields import parse_days, parse_numbers
+from django_apscheduler.util import default_timezone
+
 Gettext = Callable[[str], str]
 Ngettext = Callable[[str, str, int], str]
 
 #: Times of day named one by one; more are put as a rule.
 LISTED_TIMES = 6
-
-WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-MONTHS = (
-    *("jan", "feb", "mar", "apr", "may", "jun"),
-    *("jul", "aug", "sep", "oct", "nov", "dec"),
-)
-RANGES = {
-    "year": (1970, 9999),
-    "month": (1, 12),
-    "day": (1, 31),
-    "week": (1, 53),
-    "day_of_week": (0, 6),
-    "hour": (0, 23),
-    "minute": (0, 59),
-    "second": (0, 59),
-}
-FIELDS = tuple(RANGES)
-_DEFAULTS = {
-    "year": "*",
-    "month": "1",
-    "day": "1",
-    "week": "*",
-    "day_of_week": "*",
-    "hour": "0",
-    "minute": "0",
-    "second": "0",
-}
 
 
 def describe(
@@ -84,24 +60,20 @@ class _Words:
         }.get(getattr(trigger, "alias", None) or "")
         if phrase is None:
             return str(trigger)
-        return phrase(trigger, dict(trigger.get_arguments()))
+        return phrase(trigger)
 
-    def date(self, trigger: Any, arguments: dict[str, Any]) -> str:
+    def date(self, trigger: Any) -> str:
         _ = self.gettext
-        moment = getattr(trigger, "run_date", None) or arguments.get("run_date")
-        if moment is None:
-            return _("once, at once")
-        return _("once on %(time)s") % {"time": self.moment(moment)}
+        phrase = _("once on %(time)s") % {"time": self.moment(trigger.run_date)}
+        return self.with_zone(phrase, trigger)
 
-    def interval(self, trigger: Any, arguments: dict[str, Any]) -> str:
-        length = getattr(trigger, "interval", None)
-        if not isinstance(length, timedelta):
-            units = ("weeks", "days", "hours", "minutes", "seconds")
-            length = timedelta(**{u: arguments[u] for u in units if u in arguments})
-        return self.with_limits(self.every(self.parts(length)), arguments)
+    def interval(self, trigger: Any) -> str:
+        phrase = self.every(self.parts(trigger.interval))
+        return self.with_limits(phrase, trigger)
 
-    def calendar_interval(self, trigger: Any, arguments: dict[str, Any]) -> str:
+    def calendar_interval(self, trigger: Any) -> str:
         _ = self.gettext
+        arguments = trigger.get_arguments()
         units = ("years", "months", "weeks", "days")
         parts = [(unit, int(arguments.get(unit) or 0)) for unit in units]
         time = self.clock_time(
@@ -111,43 +83,47 @@ class _Words:
             "frequency": self.every([(u, n) for u, n in parts if n]),
             "time": time,
         }
-        return self.with_zone(self.with_limits(phrase, arguments), arguments)
+        return self.with_zone(self.with_limits(phrase, trigger), trigger)
 
-    def combined(self, trigger: Any, arguments: dict[str, Any]) -> str:
+    def combined(self, trigger: Any) -> str:
         _ = self.gettext
-        phrases = [self.trigger(child) for child in arguments.get("triggers", ())]
-        if len(phrases) == 1:
-            return phrases[0]
+        children = list(trigger.triggers)
         if trigger.alias == "or":
-            phrase = _("; or ").join(phrases)
-        else:
-            phrase = _("when these agree: %(schedules)s") % {
-                "schedules": _("; and ").join(phrases)
+            phrase = _("; or ").join(map(self.trigger, children))
+            return self.with_limits(phrase, trigger)
+        # Beside other triggers, a cron trigger is a condition on their times.
+        clocks = [child for child in children if getattr(child, "alias", "") == "cron"]
+        others = [child for child in children if child not in clocks]
+        if others and clocks:
+            phrases = [self.trigger(child) for child in others]
+            conditions = [self.period(child) for child in clocks]
+            phrase = _("%(schedule)s, only %(condition)s") % {
+                "schedule": _("; and ").join(phrases),
+                "condition": self.listed(conditions),
             }
-        return self.with_limits(phrase, arguments)
+        else:
+            phrase = _("; and ").join(map(self.trigger, children))
+        return self.with_limits(phrase, trigger)
 
-    def cron(self, trigger: Any, arguments: dict[str, Any]) -> str:
-        expressions = cron_expressions(trigger, arguments)
-        either = bool(
-            getattr(trigger, "day_or_weekday", False)
-            and expressions["day"] != "*"
-            and expressions["day_of_week"] != "*"
-        )
-        try:
-            time = self.time_of_day(expressions)
-            days = self.days(expressions, either)
-        except _Unknown:
-            given = ", ".join(
-                f"{name}={text}" for name, text in expressions.items() if text != "*"
-            )
-            return self.with_zone(
-                self.with_limits(
-                    self.gettext("when %(fields)s") % {"fields": given}, arguments
-                ),
-                arguments,
-            )
+    def period(self, trigger: Any) -> str:
+        """Return the time that a cron trigger's given fields span, as a condition."""
+        period = trigger.period
+        expressions = {field.name: field.text for field in period.fields}
+        days = self.days(expressions, trigger.day_or)
+        # Every second of the day goes without saying; every second of an hour does not.
+        names = ("hour", "minute", "second")
+        if days and all(expressions[name] == "*" for name in names):
+            return self.with_zone(days, trigger)
+        return self.cron(period)
+
+    def cron(self, trigger: Any) -> str:
+        expressions = {field.name: field.text for field in trigger.fields}
+        time = self.time_of_day(expressions)
+        days = self.days(expressions, trigger.day_or)
+        if not days and _names_times(*_clock_numbers(expressions)):
+            days = self.gettext("every day")
         phrase = " ".join(part for part in (time, days) if part)
-        return self.with_zone(self.with_limits(phrase, arguments), arguments)
+        return self.with_zone(self.with_limits(phrase, trigger), trigger)
 
     # Frequencies.
 
@@ -191,23 +167,21 @@ class _Words:
         ngettext = self.ngettext
         whole = int(count) if int(count) == count else 2
         template = {
-            "years": ngettext("%(count)s year", "%(count)s years", whole),
-            "months": ngettext("%(count)s month", "%(count)s months", whole),
-            "weeks": ngettext("%(count)s week", "%(count)s weeks", whole),
-            "days": ngettext("%(count)s day", "%(count)s days", whole),
-            "hours": ngettext("%(count)s hour", "%(count)s hours", whole),
-            "minutes": ngettext("%(count)s minute", "%(count)s minutes", whole),
-            "seconds": ngettext("%(count)s second", "%(count)s seconds", whole),
-        }[unit]
+            "years": lambda: ngettext("%(count)s year", "%(count)s years", whole),
+            "months": lambda: ngettext("%(count)s month", "%(count)s months", whole),
+            "weeks": lambda: ngettext("%(count)s week", "%(count)s weeks", whole),
+            "days": lambda: ngettext("%(count)s day", "%(count)s days", whole),
+            "hours": lambda: ngettext("%(count)s hour", "%(count)s hours", whole),
+            "minutes": lambda: ngettext("%(count)s minute", "%(count)s minutes", whole),
+            "seconds": lambda: ngettext("%(count)s second", "%(count)s seconds", whole),
+        }[unit]()
         return template % {"count": count}
 
     # Times of day.
 
     def time_of_day(self, expressions: dict[str, str]) -> str:
-        hours, minutes, seconds = (
-            _numbers(name, expressions[name]) for name in ("hour", "minute", "second")
-        )
-        if len(hours) * len(minutes) * len(seconds) <= LISTED_TIMES:
+        hours, minutes, seconds = _clock_numbers(expressions)
+        if _names_times(hours, minutes, seconds):
             times = [
                 self.clock_time(hour, minute, second)
                 for hour in hours
@@ -228,7 +202,7 @@ class _Words:
     def repeated(self, unit: str, numbers: list[int]) -> str:
         """Return how often ``numbers`` of 0 to 59 come round."""
         _ = self.gettext
-        step = _step(numbers)
+        step = _step(numbers, 60)
         if step is None:
             names = {
                 "seconds": _("at seconds %(numbers)s of the minute"),
@@ -284,25 +258,21 @@ class _Words:
 
     def hourly(self, hours: list[int], minute: int, second: int) -> str:
         _ = self.gettext
-        step = _step(hours)
-        if step is None:
-            times = [self.clock_time(hour, minute, second) for hour in hours]
-            return _("at %(times)s") % {"times": self.listed(times)}
-        phrase = self.every([("hours", step)])
-        if hours[0] == 0 and hours[-1] + step == 24:
-            if minute:
-                past = self.ngettext(
-                    "%(frequency)s at %(count)s minute past",
-                    "%(frequency)s at %(count)s minutes past",
-                    minute,
-                )
-                phrase = past % {"frequency": phrase, "count": minute}
-            return self.at_second(phrase, second)
-        return _("%(frequency)s from %(first)s to %(last)s") % {
-            "frequency": phrase,
-            "first": self.clock_time(hours[0], minute, second),
-            "last": self.clock_time(hours[-1], minute, second),
-        }
+        phrase = self.every([("hours", _step(hours, 24) or 1)])
+        if not _all_day(hours):
+            return _("%(frequency)s from %(first)s to %(last)s") % {
+                "frequency": phrase,
+                "first": self.clock_time(hours[0], minute, second),
+                "last": self.clock_time(hours[-1], minute, second),
+            }
+        if minute:
+            past = self.ngettext(
+                "%(frequency)s at %(count)s minute past",
+                "%(frequency)s at %(count)s minutes past",
+                minute,
+            )
+            phrase = past % {"frequency": phrase, "count": minute}
+        return self.at_second(phrase, second)
 
     def at_second(self, phrase: str, second: int) -> str:
         if not second:
@@ -336,16 +306,10 @@ class _Words:
             phrases.append(_("in %(months)s") % {"months": month})
         phrases += self.weeks(expressions["week"])
         phrases += self.years(expressions["year"])
-        if not phrases and self.is_time_of_day(expressions):
-            phrases.append(_("every day"))
         return " ".join(phrases)
 
-    def is_time_of_day(self, expressions: dict[str, str]) -> bool:
-        """Tell whether the time reads "at 09:00", which asks for "every day"."""
-        return len(_numbers("hour", expressions["hour"])) < 24
-
     def month(self, expression: str) -> str:
-        numbers = _numbers("month", expression)
+        numbers = sorted(parse_numbers("month", expression))
         if len(numbers) == 12:
             return ""
         names = [self.month_name(number) for number in numbers]
@@ -355,45 +319,35 @@ class _Words:
         _ = self.gettext
         if expression == "*":
             return ""
-        month = months or _("every month")
-        phrases, plain = [], []
-        for part in expression.split(","):
-            special = self.special_day(part.strip().lower())
-            if special:
-                phrases.append(special)
-            else:
-                plain.append(part)
-        if plain:
-            numbers = _numbers("day", ",".join(plain))
+        rule = parse_days(expression)
+        phrases = []
+        if rule.numbers:
+            numbers = sorted(rule.numbers)
             days = self.spans([str(number) for number in numbers], numbers)
             template = _("day %(days)s") if len(numbers) == 1 else _("days %(days)s")
-            phrases.insert(0, template % {"days": days})
+            phrases.append(template % {"days": days})
+        phrases += [self.nth_weekday(nth, day) for nth, day in sorted(rule.nth)]
+        if rule.last:
+            phrases.append(_("the last day"))
         return _("on %(days)s of %(month)s") % {
             "days": self.listed(phrases),
-            "month": month,
+            "month": months or _("every month"),
         }
 
-    def special_day(self, text: str) -> str:
+    def nth_weekday(self, nth: int, weekday: int) -> str:
         _ = self.gettext
-        if text == "last":
-            return _("the last day")
-        ordinal, space, weekday = text.partition(" ")
-        names = {
-            "1st": _("the first %(weekday)s"),
-            "2nd": _("the second %(weekday)s"),
-            "3rd": _("the third %(weekday)s"),
-            "4th": _("the fourth %(weekday)s"),
-            "5th": _("the fifth %(weekday)s"),
-            "last": _("the last %(weekday)s"),
-        }
-        weekday = weekday.strip()[:3]
-        if not space or ordinal not in names or weekday not in WEEKDAYS:
-            return ""
-        name = self.weekday_name(WEEKDAYS.index(weekday))
-        return names[ordinal] % {"weekday": name}
+        template = {
+            1: _("the first %(weekday)s"),
+            2: _("the second %(weekday)s"),
+            3: _("the third %(weekday)s"),
+            4: _("the fourth %(weekday)s"),
+            5: _("the fifth %(weekday)s"),
+            -1: _("the last %(weekday)s"),
+        }[nth]
+        return template % {"weekday": self.weekday_name(weekday)}
 
     def day_of_week(self, expression: str) -> str:
-        numbers = _numbers("day_of_week", expression)
+        numbers = sorted(parse_numbers("day_of_week", expression))
         if len(numbers) == 7:
             return ""
         names = [self.weekday_name(number) for number in numbers]
@@ -405,7 +359,7 @@ class _Words:
         _ = self.gettext
         if expression == "*":
             return []
-        numbers = _numbers("week", expression)
+        numbers = sorted(parse_numbers("week", expression))
         weeks = self.spans([str(number) for number in numbers], numbers)
         template = (
             _("in ISO week %(weeks)s")
@@ -417,7 +371,7 @@ class _Words:
     def years(self, expression: str) -> list[str]:
         if expression == "*":
             return []
-        numbers = _numbers("year", expression)
+        numbers = sorted(parse_numbers("year", expression))
         years = self.spans([str(number) for number in numbers], numbers)
         return [self.gettext("in %(years)s") % {"years": years}]
 
@@ -484,83 +438,26 @@ class _Words:
             return text
         return value.isoformat() if isinstance(value, date) else str(value)
 
-    def with_limits(self, phrase: str, arguments: dict[str, Any]) -> str:
-        """Add start, end and jitter, where they are given."""
+    def with_limits(self, phrase: str, trigger: Any) -> str:
+        """Add start, end and jitter, where they are declared."""
         _ = self.gettext
+        declared = trigger.get_arguments()
         limits = []
-        if arguments.get("start_date"):
+        if declared.get("start_date"):
             limits.append(
-                _("from %(time)s") % {"time": self.moment(arguments["start_date"])}
+                _("from %(time)s") % {"time": self.moment(trigger.start_date)}
             )
-        if arguments.get("end_date"):
-            limits.append(
-                _("until %(time)s") % {"time": self.moment(arguments["end_date"])}
-            )
-        if arguments.get("jitter"):
-            length = self.length("seconds", arguments["jitter"])
+        if declared.get("end_date"):
+            limits.append(_("until %(time)s") % {"time": self.moment(trigger.end_date)})
+        if declared.get("jitter"):
+            length = self.length("seconds", declared["jitter"])
             limits.append(_("up to %(length)s later") % {"length": length})
         return ", ".join([phrase, *limits])
 
-    def with_zone(self, phrase: str, arguments: dict[str, Any]) -> str:
-        zone = arguments.get("timezone")
-        return f"{phrase}, {_zone_name(zone)}" if zone is not None else phrase
-
-
-class _Unknown(Exception):
-    """An expression that these words cannot put: it is shown as it stands."""
-
-
-def cron_expressions(trigger: Any, arguments: dict[str, Any]) -> dict[str, str]:
-    """
-    Return the text of every field of a cron trigger, given or implied.
-
-    Fields before the last one given are ``*``, those after it at their smallest.
-    """
-    given = {
-        name: arguments[name] for name in FIELDS if arguments.get(name) is not None
-    }
-    last = max((FIELDS.index(name) for name in given), default=-1)
-    return {
-        name: str(given.get(name, "*" if index < last or last < 0 else _DEFAULTS[name]))
-        .strip()
-        .lower()
-        for index, name in enumerate(FIELDS)
-    }
-
-
-def _numbers(name: str, expression: str) -> list[int]:
-    """
-    Return the numbers an expression stands for, ascending.
-
-    :raises _Unknown: when it is no plain expression of numbers, names, ranges and steps
-    """
-    low, high = RANGES[name]
-    numbers: set[int] = set()
-    for part in expression.split(","):
-        span, slash, step_text = part.strip().partition("/")
-        if slash and not (step_text.isdigit() and int(step_text)):
-            raise _Unknown(part)
-        if span == "*":
-            first, last = low, high
-        else:
-            first_text, dash, last_text = span.partition("-")
-            first = _number(name, first_text)
-            last = _number(name, last_text) if dash else (high if slash else first)
-        numbers.update(range(first, last + 1, int(step_text) if slash else 1))
-    if not numbers:
-        raise _Unknown(expression)
-    return sorted(numbers)
-
-
-def _number(name: str, text: str) -> int:
-    text = text.strip()
-    if name == "day_of_week" and text[:3] in WEEKDAYS:
-        return WEEKDAYS.index(text[:3])
-    if name == "month" and text[:3] in MONTHS:
-        return MONTHS.index(text[:3]) + 1
-    if not text.isdigit():
-        raise _Unknown(text)
-    return int(text)
+    def with_zone(self, phrase: str, trigger: Any) -> str:
+        """Add the zone of a wall clock, unless it is everybody's."""
+        zone = zone_name(trigger.timezone)
+        return phrase if zone == zone_name(default_timezone()) else f"{phrase}, {zone}"
 
 
 def _runs(numbers: Iterable[int]) -> list[tuple[int, int]]:
@@ -574,16 +471,34 @@ def _runs(numbers: Iterable[int]) -> list[tuple[int, int]]:
     return runs
 
 
-def _step(numbers: Sequence[int]) -> int | None:
-    """Return the constant distance between three or more numbers, else None."""
-    if len(numbers) < 3:
-        return None
+def _clock_numbers(expressions: dict[str, str]) -> tuple[list[int], ...]:
+    """Return the hours, minutes and seconds that a cron trigger's fields name."""
+    names = ("hour", "minute", "second")
+    return tuple(sorted(parse_numbers(name, expressions[name])) for name in names)
+
+
+def _names_times(hours: list[int], minutes: list[int], seconds: list[int]) -> bool:
+    """Tell whether the times of day are best named one by one."""
+    if len(minutes) == len(seconds) == 1:
+        if _step(hours, 24) is None:
+            return True
+        return len(hours) < 4 or (len(hours) <= LISTED_TIMES and not _all_day(hours))
+    return len(hours) * len(minutes) * len(seconds) <= LISTED_TIMES
+
+
+def _all_day(hours: list[int]) -> bool:
+    """Tell whether hours in equal steps go round the clock, midnight included."""
+    return hours[0] == 0 and hours[-1] + (_step(hours, 24) or 24) == 24
+
+
+def _step(numbers: Sequence[int], period: int) -> int | None:
+    """Return the distance between numbers in equal steps, None for others."""
+    if len(numbers) == 2 and 2 * (numbers[1] - numbers[0]) == period:
+        return numbers[1] - numbers[0]
     steps = {after - before for before, after in itertools.pairwise(numbers)}
-    return steps.pop() if len(steps) == 1 else None
+    return steps.pop() if len(numbers) > 2 and len(steps) == 1 else None
 
 
-def _zone_name(zone: Any) -> str:
-    if isinstance(zone, tzinfo):
-        name = getattr(zone, "key", None) or getattr(zone, "zone", None)
-        return str(name or zone)
-    return str(zone)
+def zone_name(zone: tzinfo) -> str:
+    """Return a time zone's name for people: ``Europe/Berlin``, ``UTC``, ``UTC+02:00``."""
+    return str(getattr(zone, "key", None) or zone)
