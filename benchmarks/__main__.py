@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Callable
 from datetime import datetime, timezone
@@ -93,15 +94,18 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 when all of ours was measured and right, else 1."""
     options = parse(arguments)
     wanted = {key for name in options.sections for key in SECTIONS[name].CONTENDERS}
-    try:
-        environments = {
-            key: prepare(CATALOGUE[key], options.cache, options.rebuild)
-            for key in CATALOGUE
-            if key in wanted and key in options.only
-        }
-    except EnvironmentFailed as failure:
-        print(failure, file=sys.stderr)
-        return 1
+    # So that a server started for the measurement is stopped then, too.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    environments = {}
+    for key, contender in CATALOGUE.items():
+        if key not in wanted or key not in options.only:
+            continue
+        try:
+            environments[key] = prepare(contender, options.cache, options.rebuild)
+        except EnvironmentFailed as failure:
+            print(f"! {contender.title} is left out: {failure}", file=sys.stderr)
+            if contender.is_ours:
+                return 1
     begun = datetime.now(timezone.utc)
     facts = machine.facts(options.data)
     load = machine.load()
