@@ -16,6 +16,7 @@ make yourself take what you give them.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -56,7 +57,8 @@ KEYS: dict[str, str] = {
     "executors": "a dictionary of alias → options",
     "job_defaults": "a dictionary of options for new jobs",
     "timezone": "the name of a time zone or a tzinfo object",
-    "jobstore_retry_interval": "a number of seconds greater than 0",
+    "jobstore_retry_interval": "a number of seconds, 0 or more",
+    "logger": "the name of a logger, or a logger",
     "using": "an alias of DATABASES",
     "listen_using": "an alias of DATABASES",
     "release": "a text or number that grows with each deploy",
@@ -66,15 +68,6 @@ KEYS: dict[str, str] = {
 }
 
 _GROUPS = ("jobstores", "executors", "job_defaults", "retention")
-_BOOLEAN_DEFAULTS = ("coalesce", "transactional")
-_JOB_DEFAULTS = (
-    "coalesce",
-    "max_instances",
-    "misfire_grace_time",
-    "on_lost",
-    "timeout",
-    "transactional",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,8 +262,8 @@ def _job_defaults(options: dict[str, Any], faults: list[str]) -> dict[str, Any]:
     given = options.get("job_defaults", {})
     defaults = dict(JOB_DEFAULTS)
     for key, value in given.items():
-        if key not in _JOB_DEFAULTS:
-            known = ", ".join(_JOB_DEFAULTS)
+        if key not in JOB_DEFAULTS:
+            known = ", ".join(JOB_DEFAULTS)
             faults.append(f"unknown key 'job_defaults.{key}'; known are {known}")
             continue
         try:
@@ -281,18 +274,13 @@ def _job_defaults(options: dict[str, Any], faults: list[str]) -> dict[str, Any]:
 
 
 def _job_default(key: str, value: Any) -> Any:
-    if key in _BOOLEAN_DEFAULTS:
+    if key == "coalesce":
         return util.asbool(value)
-    if key == "on_lost":
-        if value not in ("rerun", "mark"):
-            raise ValueError(f"expected 'rerun' or 'mark'; got {value!r}")
-        return value
-    if key in ("misfire_grace_time", "timeout") and value in (None, "None", ""):
+    if key == "misfire_grace_time" and value in (None, "None", "none"):
         return None
-    number = float(value) if key == "timeout" else int(value)
+    number = int(value)
     if isinstance(value, bool) or number <= 0 or number != float(value):
-        kind = "a number of seconds" if key == "timeout" else "a whole number"
-        raise ValueError(f"expected {kind} greater than 0; got {value!r}")
+        raise ValueError(f"expected a whole number greater than 0; got {value!r}")
     return number
 
 
@@ -307,10 +295,17 @@ def _timezone(options: dict[str, Any], faults: list[str]) -> tzinfo:
 
 
 def _engine(options: dict[str, Any], faults: list[str]) -> dict[str, Any]:
-    if "jobstore_retry_interval" not in options:
-        return {}
-    seconds = _seconds("jobstore_retry_interval", options, faults, 10.0)
-    return {"jobstore_retry_interval": seconds}
+    engine: dict[str, Any] = {}
+    if "jobstore_retry_interval" in options:
+        engine["jobstore_retry_interval"] = _seconds(
+            "jobstore_retry_interval", options, faults, 1.0
+        )
+    logger = options.get("logger")
+    if isinstance(logger, (str, logging.Logger)):
+        engine["logger"] = logger
+    elif logger is not None:
+        faults.append(_expected("logger", logger))
+    return engine
 
 
 def _seconds(

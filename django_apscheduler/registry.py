@@ -14,20 +14,23 @@ the job store when ``runapscheduler`` starts or ``manage.py apscheduler sync`` r
 
 from __future__ import annotations
 
+import copy
 import inspect
-import json
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from importlib import import_module
 from typing import Any, TypeVar
 
 from django.apps import apps
+from django.core.signals import setting_changed
+from django.dispatch import receiver
 from django.utils.module_loading import module_has_submodule
 
-from django_apscheduler import util
+from django_apscheduler import clock, conf, util
+from django_apscheduler.schedulers.plugins import make_plugin
 from django_apscheduler.util import undefined
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -39,6 +42,8 @@ _lock = threading.RLock()
 _declarations: dict[str, Declaration] = {}
 _callables: dict[str, RegisteredCallable] = {}
 _discovered = False
+# The process's scheduler, with the id of the process that it serves.
+_scheduler: tuple[int, Any] | None = None
 
 
 class DeclarationError(ValueError):
@@ -76,18 +81,17 @@ class Declaration:
         """Reference to the function. It exists before the decorated name does."""
         return reference(self.func)
 
-    @cached_property
+    @property
     def trigger(self) -> Any:
         """
-        The trigger object, made when first needed: the default time zone is Django's,
-        which is not known while apps load.
+        A new trigger object, made when asked for: the default time zone is Django's,
+        which is not known while apps load, and a trigger once asked for its fire times
+        remembers what it counts from.
 
         :raises DeclarationError: when the trigger's alias or arguments are wrong
         """
-        from django_apscheduler.triggers import create_trigger
-
         try:
-            return create_trigger(self.trigger_spec, **self.trigger_args)
+            return _make_trigger(self.trigger_spec, dict(self.trigger_args))
         except (LookupError, TypeError, ValueError) as error:
             raise DeclarationError(
                 f"The job {self.id!r} declared at {self.place} has no usable trigger: "
@@ -122,6 +126,25 @@ class RegisteredCallable:
     signature: str
 
 
+def _make_trigger(spec: Any, arguments: dict[str, Any]) -> Any:
+    if isinstance(spec, str):
+        if ":" not in spec and spec not in ("and", "or"):
+            # As in a scheduler's add_job(): the zone is part of what is declared.
+            arguments.setdefault("timezone", conf.configuration().timezone)
+        return make_plugin("triggers", spec, arguments)
+    if not callable(getattr(spec, "get_next_fire_time", None)):
+        raise TypeError(
+            "expected a trigger, its alias such as 'cron', or a reference like "
+            f"'module:Class'; got {spec!r}"
+        )
+    if arguments:
+        raise TypeError(
+            f"{spec!r} is a trigger already and takes no arguments; got "
+            f"{', '.join(sorted(arguments))}"
+        )
+    return copy.deepcopy(spec)
+
+
 def reference(func: Callable[..., Any]) -> str:
     """
     Return ``module:name`` for a function that is just being defined.
@@ -151,7 +174,6 @@ def scheduled_job(
     executor: Any = undefined,
     on_lost: Any = undefined,
     transactional: Any = undefined,
-    timeout: Any = undefined,
     **trigger_args: Any,
 ) -> Callable[[F], F]:
     """
@@ -173,7 +195,6 @@ def scheduled_job(
         "executor": executor,
         "on_lost": on_lost,
         "transactional": transactional,
-        "timeout": timeout,
     }
     options = {key: value for key, value in given.items() if value is not undefined}
     if name is not None:
@@ -232,7 +253,9 @@ def register_job(scheduler: Any, *args: Any, **kwargs: Any) -> Callable[[F], F]:
     """
 
     def add(func: F) -> F:
-        options = {"id": reference(func).replace(":", "."), **kwargs}
+        options = dict(kwargs)
+        if options.get("id") is None:
+            options["id"] = reference(func).replace(":", ".")
         scheduler.add_job(func, *args, **options)
         return func
 
@@ -318,10 +341,60 @@ def autodiscover() -> None:
         _discovered = True
 
 
+def get_scheduler() -> Any:
+    """
+    Return the process's scheduler, with the stores and defaults of the settings.
+
+    In ``runapscheduler`` it is the one that runs. Elsewhere it writes to the job stores
+    and runs nothing, so that what a view does inside ``atomic()`` is part of the view's
+    transaction; the running schedulers, in whatever process, notice at once.
+
+    Safe to call from any thread, and after a fork.
+    """
+    global _scheduler
+    with _lock:
+        # A fork inherits its parent's scheduler without the threads that drive it.
+        if _scheduler is None or _scheduler[0] != os.getpid():
+            _scheduler = (os.getpid(), _remote_scheduler())
+        return _scheduler[1]
+
+
+def _remote_scheduler() -> Any:
+    from django_apscheduler.schedulers.remote import RemoteScheduler
+
+    return RemoteScheduler(**conf.configuration().scheduler_options())
+
+
+def set_scheduler(scheduler: Any) -> None:
+    """
+    Make ``scheduler`` the one that `get_scheduler` returns in this process.
+
+    :param scheduler: None to go back to one that only writes
+    """
+    global _scheduler
+    with _lock:
+        _scheduler = None if scheduler is None else (os.getpid(), scheduler)
+
+
+def _renew_lock() -> None:
+    # Another thread of the parent may have held it at the moment of the fork.
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
+@receiver(setting_changed)
+def _forget_scheduler(setting: str, **kwargs: Any) -> None:
+    """Under ``override_settings`` a scheduler has the settings of the moment."""
+    if setting in ("APSCHEDULER", "DATABASES", "TIME_ZONE"):
+        set_scheduler(None)
+
+
 def faults(declaration: Declaration) -> list[str]:
     """Return why a declared job could not run, as sentences; empty when it could."""
-    from django_apscheduler import clock
-
     found = []
     try:
         func = util.ref_to_obj(declaration.func_ref)
@@ -332,6 +405,9 @@ def faults(declaration: Declaration) -> list[str]:
         )
     except (LookupError, ValueError) as error:
         found.append(str(error))
+    executor = declaration.options.get("executor", "default")
+    if not isinstance(executor, str):
+        found.append(f"executor must be an alias; got {executor!r}")
     try:
         trigger = declaration.trigger
     except DeclarationError as error:
@@ -342,8 +418,3 @@ def faults(declaration: Declaration) -> list[str]:
             "taken out of the code"
         )
     return found
-
-
-def as_json(value: Any) -> str:
-    """Return canonical JSON: equal values, equal text."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))

@@ -217,14 +217,10 @@ class Defaults(SimpleTestCase):
             ),
         ),
         (
-            {"job_defaults": {"on_lost": "forget"}},
-            "job_defaults.on_lost: expected 'rerun' or 'mark'; got 'forget'",
-        ),
-        (
             {"job_defaults": {"jitter": 3}},
             (
                 "unknown key 'job_defaults.jitter'; known are coalesce, max_instances, "
-                "misfire_grace_time, on_lost, timeout, transactional"
+                "misfire_grace_time"
             ),
         ),
         ({"using": "nowhere"}, "using must be an alias of DATABASES; got 'nowhere'"),

@@ -1,0 +1,236 @@
+"""Runs a scheduler in the foreground until it is told to stop, or cannot go on."""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from django_apscheduler.management.console import Console
+from django_apscheduler.registry import set_scheduler
+
+logger = logging.getLogger(__name__)
+
+#: Exit statuses. Ended by a second signal, it is 128 + the signal's number, as shells
+#: report a process that a signal ended.
+EXIT_FAILED = 3
+EXIT_STILL_RUNNING = 4
+
+#: Seconds between looks at whether the scheduler is still alive.
+WATCH_SECONDS = 0.5
+#: Seconds between synchronisations of declared jobs while running.
+SYNC_SECONDS = 60.0
+
+
+class Flag:
+    """
+    An event that signal handlers may set.
+
+    The lock inside `threading.Event` may be held by the very code that the handler
+    interrupts, which would then wait for itself. A pipe has no such lock.
+    """
+
+    def __init__(self) -> None:
+        self._set = False
+        self._reader, self._writer = os.pipe()
+
+    def set(self) -> None:
+        self._set = True
+        os.write(self._writer, b"!")
+
+    def is_set(self) -> bool:
+        return self._set
+
+    def wait(self, timeout: float) -> bool:
+        """Wait until set, at most ``timeout`` seconds; return whether it is."""
+        select.select([self._reader], [], [], timeout)
+        return self._set
+
+
+class Runner:
+    """
+    The life of ``runapscheduler``: start, watch, drain, shut down.
+
+    :param scheduler: configured, not started
+    :param drain_timeout: seconds to wait for running jobs after the first signal
+    :param run_for: seconds after which to stop by itself, or None
+    :param synchronise: called each minute, or None
+    """
+
+    def __init__(
+        self,
+        scheduler: Any,
+        console: Console,
+        *,
+        drain_timeout: float,
+        run_for: float | None = None,
+        synchronise: Callable[[], Any] | None = None,
+    ):
+        self.scheduler = scheduler
+        self.console = console
+        self.drain_timeout = drain_timeout
+        self.run_for = run_for
+        self.synchronise = synchronise
+        self.stopping = Flag()
+        self.reason = ""
+        self._stop_lock = threading.Lock()
+        self._status: int | None = None
+
+    def install_signal_handlers(self) -> None:
+        """Stop gracefully on the first SIGTERM or SIGINT, at once on the second."""
+        for name in ("SIGTERM", "SIGINT", "SIGHUP"):
+            number = getattr(signal, name, None)
+            # `nohup` ignores SIGHUP, and means it.
+            if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, frame: Any) -> None:
+        name = signal.Signals(number).name
+        if self.stopping.is_set():
+            # Bodies may hang for ever, and threads cannot be ended one by one. What is
+            # cut off here is found by the other schedulers, or at the next start.
+            # No console: this may have interrupted a thread that holds its lock.
+            os.write(2, f"{name} again: ended at once\n".encode())
+            os._exit(128 + number)
+        self.reason = name
+        self.stopping.set()
+
+    def stop(self, reason: str) -> None:
+        """Have `run` drain, shut down and return."""
+        self.reason = self.reason or reason
+        self.stopping.set()
+
+    def run(self, ready: Callable[[], None]) -> int:
+        """
+        Start the scheduler and return the exit status when it has ended.
+
+        :param ready: called once the scheduler has started
+        """
+        if getattr(self.scheduler, "blocks", False):
+            return self._run_blocking(ready)
+        set_scheduler(self.scheduler)
+        try:
+            self.scheduler.start()
+            ready()
+            self._watch()
+            return self.finish()
+        finally:
+            set_scheduler(None)
+
+    def _run_blocking(self, ready: Callable[[], None]) -> int:
+        """Run a scheduler whose ``start()`` returns when it has been shut down."""
+        set_scheduler(self.scheduler)
+
+        def supervise() -> None:
+            while not self.scheduler.running and not self.stopping.wait(0.02):
+                if self._status is not None:
+                    return
+            ready()
+            self._watch()
+            self.finish()
+
+        supervisor = threading.Thread(target=supervise, name="apscheduler-supervisor")
+        supervisor.start()
+        try:
+            self.scheduler.start()
+        except BaseException:
+            self._status = EXIT_FAILED
+            self.stopping.set()
+            raise
+        finally:
+            supervisor.join()
+            set_scheduler(None)
+        return EXIT_FAILED if self._status is None else self._status
+
+    def _watch(self) -> None:
+        """Return when the scheduler is to stop, or has stopped by itself."""
+        deadline = None if self.run_for is None else time.monotonic() + self.run_for
+        next_sync = time.monotonic() + SYNC_SECONDS
+        while not self.stopping.is_set():
+            now = time.monotonic()
+            if deadline is not None and now >= deadline:
+                self.stop(f"{self.run_for:g} s are over")
+                return
+            if not self.alive():
+                return
+            if self.synchronise is not None and now >= next_sync:
+                self._synchronise_quietly()
+                next_sync = time.monotonic() + SYNC_SECONDS
+            wait = WATCH_SECONDS
+            if deadline is not None:
+                wait = min(wait, max(deadline - now, 0.001))
+            self.stopping.wait(wait)
+
+    def alive(self) -> bool:
+        """Tell whether the scheduler's loop is still turning."""
+        return bool(self.scheduler.running) and self.scheduler.failure is None
+
+    def _synchronise_quietly(self) -> None:
+        assert self.synchronise is not None
+        try:
+            self.synchronise()
+        except Exception:
+            logger.exception("Declared jobs could not be synchronised; trying again")
+
+    def finish(self) -> int:
+        """Drain and shut down; return the exit status. A second call returns it only."""
+        with self._stop_lock:
+            if self._status is None:
+                self._status = self._finish()
+        return self._status
+
+    def _finish(self) -> int:
+        failure = self.scheduler.failure
+        if failure is not None or not self.scheduler.running:
+            self._say_failure(failure)
+            if self._drain():
+                self._shut_down()
+            return EXIT_FAILED
+        running = self.scheduler.running_jobs()
+        if running:
+            self.console.say(
+                f"{self.reason}: stopping; waiting up to {self.drain_timeout:g} s for "
+                f"{', '.join(running)} (a second signal ends at once)"
+            )
+        else:
+            self.console.say(f"{self.reason}: stopping")
+        if self._drain():
+            self._shut_down()
+            self.console.say("Stopped")
+            return 0
+        left = ", ".join(self.scheduler.running_jobs()) or "a job"
+        self.console.write(
+            f"Stopped after {self.drain_timeout:g} s though {left} had not ended; other "
+            "schedulers, or the next start, deal with it as its on_lost option says",
+            "bad",
+        )
+        # Not shut down: that would wait for the job, and would end the lease as if all
+        # was in order. The caller ends the process, and the lease runs out.
+        return EXIT_STILL_RUNNING
+
+    def _say_failure(self, failure: BaseException | None) -> None:
+        if failure is None:
+            text = "The scheduler was shut down from inside"
+        else:
+            text = f"The scheduler cannot go on: {type(failure).__name__}: {failure}"
+        self.console.write(text, "bad")
+
+    def _drain(self) -> bool:
+        try:
+            return self.scheduler.drain(self.drain_timeout)
+        except Exception:
+            logger.exception("Waiting for running jobs failed")
+            return False
+
+    def _shut_down(self) -> None:
+        if not self.scheduler.running:
+            return
+        try:
+            self.scheduler.shutdown()
+        except Exception:
+            logger.exception("The scheduler did not shut down cleanly")

@@ -1,0 +1,380 @@
+"""
+Brings the job store in line with the jobs declared in code.
+
+What changed in code changes in the store, unless staff overrode it; what did not is left
+alone, ``next_run_time`` and pauses included. A job gone from the code is disabled and
+keeps its history; it comes back with its declaration.
+
+Several releases may run at once during a deploy. For each job the newest process that
+declares it has the say: the one with the highest (release, start time). A job is
+disabled only when no living process declares it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connections, transaction
+from django.db.models import Q
+
+from django_apscheduler import clock, conf, registry, serialization, util
+from django_apscheduler.db import database_now, resolve_alias
+from django_apscheduler.job import DISABLED, FINISHED, PAUSED
+from django_apscheduler.jobstores.base import ConflictingIdError
+from django_apscheduler.models import DjangoJob, SchedulerProcess
+from django_apscheduler.registry import Declaration
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Report:
+    """
+    What a synchronisation did, or would do: ids of jobs.
+
+    :ivar changed: id → names of the changed fields
+    :ivar overridden: id → names of fields changed in code that staff overrode
+    :ivar newer: ids left to a newer release that declares them as well
+    """
+
+    added: list[str] = field(default_factory=list)
+    changed: dict[str, list[str]] = field(default_factory=dict)
+    enabled: list[str] = field(default_factory=list)
+    disabled: list[str] = field(default_factory=list)
+    overridden: dict[str, list[str]] = field(default_factory=dict)
+    past: list[str] = field(default_factory=list)
+    newer: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.changed or self.enabled or self.disabled)
+
+
+class _DryRun(Exception):
+    """Rolls a transaction back that was only tried out."""
+
+
+def synchronise(
+    scheduler: Any = None,
+    *,
+    started_time: datetime | None = None,
+    dry_run: bool = False,
+) -> Report:
+    """
+    Apply the declarations of this process's code to the Django job stores.
+
+    :param scheduler: writes the jobs; `get_scheduler()` by default
+    :param started_time: when this process started, aware; now by default
+    :param dry_run: tell what would be done and do nothing
+    :raises DeclarationError: naming every declared job that could not run; nothing is
+        changed then
+    """
+    declared = registry.declarations()
+    _refuse_faulty(declared.values())
+    settings = conf.configuration()
+    scheduler = scheduler or registry.get_scheduler()
+    rank = (release_key(settings.release), started_time or clock.now())
+    report = Report()
+    for using, aliases in django_stores(settings).items():
+        own = [d for d in declared.values() if d.jobstore in aliases]
+        sync = _Sync(scheduler, using, rank, settings.job_defaults, report)
+        try:
+            with transaction.atomic(using=using):
+                sync.run(own)
+                if dry_run:
+                    raise _DryRun
+        except _DryRun:
+            pass
+    return report
+
+
+def publish(started_time: datetime) -> None:
+    """
+    List this process's declarations in its rows, for other processes to heed.
+
+    :param started_time: when this process started, aware
+    """
+    settings = conf.configuration()
+    declared = registry.declarations().values()
+    for using, aliases in django_stores(settings).items():
+        own = sorted(d.id for d in declared if d.jobstore in aliases)
+        _own_processes(using).update(
+            declarations=serialization.canonical(own), release=settings.release
+        )
+
+
+def django_stores(settings: conf.Configuration) -> dict[str, set[str]]:
+    """Return database alias → aliases of the job stores in it."""
+    stores: dict[str, set[str]] = {}
+    for alias, store in settings.jobstores.items():
+        if is_django(store):
+            stores.setdefault(resolve_alias(_using(store)), set()).add(alias)
+    return stores
+
+
+def is_django(store: Any) -> bool:
+    """Tell whether the configuration of a job store means the Django one."""
+    if isinstance(store, dict):
+        kind = store.get("type") or store.get("class")
+        return kind in ("django", "django_apscheduler.jobstores.django:DjangoJobStore")
+    return bool(getattr(store, "shared", False))
+
+
+def _using(store: Any) -> str | None:
+    return (
+        store.get("using") if isinstance(store, dict) else getattr(store, "using", None)
+    )
+
+
+def _refuse_faulty(declared: Iterable[Declaration]) -> None:
+    faults = [
+        f"{declaration.id} ({declaration.place}): {fault}"
+        for declaration in declared
+        for fault in registry.faults(declaration)
+    ]
+    if faults:
+        raise registry.DeclarationError(
+            "These declared jobs could not run: " + "; ".join(faults)
+        )
+
+
+def release_key(release: str) -> list[tuple[int, Any]]:
+    """Return what orders releases: numbers as numbers, so that 1.10 is after 1.9."""
+    parts = re.findall(r"\d+|[^\d.\-_+ ]+", release)
+    return [(1, int(part)) if part.isdigit() else (0, part) for part in parts]
+
+
+def as_declared(
+    declaration: Declaration, job_defaults: dict[str, Any]
+) -> dict[str, Any]:
+    """
+    Return a declaration's options as `DjangoJob` has them in its columns.
+
+    Options that are not given have their default, so that a new default is a change.
+    """
+    options = {**job_defaults, **declaration.options}
+    name = options.get("name") or util.get_callable_name(declaration.func)
+    return {
+        "func": declaration.func_ref,
+        "trigger": serialization.dump_trigger(declaration.trigger),
+        "args": serialization.dump_arguments(options.get("args", ())),
+        "kwargs": serialization.dump_arguments(options.get("kwargs", {})),
+        "name": name,
+        "executor": options.get("executor", "default"),
+        "coalesce": bool(options["coalesce"]),
+        "max_instances": options["max_instances"],
+        "misfire_grace_time": options["misfire_grace_time"],
+        "on_lost": options.get("on_lost", "rerun"),
+        "transactional": bool(options.get("transactional", False)),
+    }
+
+
+def override(job_id: str, fields: Iterable[str], using: str | None = None) -> None:
+    """
+    Note that staff changed fields of a declared job: code does not change them back.
+
+    :param fields: names of columns of `DjangoJob`; others than a declaration's, and jobs
+        that are not declared, are passed over
+    """
+    alias = resolve_alias(using)
+    with transaction.atomic(using=alias):
+        row = _locked(alias).filter(id=job_id, declaration__isnull=False).first()
+        if row is None:
+            return
+        known = json.loads(row.declaration)
+        merged = {
+            *json.loads(row.overrides or "[]"),
+            *(f for f in fields if f in known),
+        }
+        DjangoJob.objects.using(alias).filter(id=job_id).update(
+            overrides=serialization.canonical(sorted(merged))
+        )
+
+
+def revert(job_id: str, scheduler: Any = None, using: str | None = None) -> list[str]:
+    """
+    Undo what staff changed in a declared job: it is again as declared in code.
+
+    :return: names of the fields that changed
+    """
+    alias = resolve_alias(using)
+    scheduler = scheduler or registry.get_scheduler()
+    with transaction.atomic(using=alias):
+        row = _locked(alias).filter(id=job_id, declaration__isnull=False).first()
+        if row is None:
+            return []
+        declared = json.loads(row.declaration)
+        fields = [n for n in json.loads(row.overrides or "[]") if n in declared]
+        changed = [name for name in fields if getattr(row, name) != declared[name]]
+        _change(scheduler, row, {name: declared[name] for name in changed})
+        DjangoJob.objects.using(alias).filter(id=job_id).update(overrides="[]")
+    return changed
+
+
+def _locked(using: str) -> Any:
+    rows = DjangoJob.objects.using(using)
+    # Two processes that start at once take turns; SQLite has one writer anyway.
+    if connections[using].features.has_select_for_update:
+        rows = rows.select_for_update()
+    return rows.order_by("id")
+
+
+def _own_processes(using: str) -> Any:
+    return (
+        SchedulerProcess.objects.using(using)
+        .filter(host=socket.gethostname(), pid=os.getpid())
+        .exclude(state=SchedulerProcess.State.DEAD)
+    )
+
+
+def _change(scheduler: Any, row: DjangoJob, values: dict[str, Any]) -> None:
+    """Give a job columns' values as a declaration has them, through the scheduler."""
+    if not values:
+        return
+    changes = dict(values)
+    trigger = changes.pop("trigger", None)
+    for name in ("args", "kwargs"):
+        if name in changes:
+            changes[name] = serialization.load_arguments(changes[name])
+    if changes:
+        scheduler.modify_job(row.id, **changes)
+    if trigger is not None:
+        scheduler.modify_job(row.id, trigger=serialization.load_trigger(trigger))
+
+
+class _Sync:
+    """One synchronisation with one database, inside a transaction."""
+
+    def __init__(
+        self,
+        scheduler: Any,
+        using: str,
+        rank: tuple[Any, datetime],
+        job_defaults: dict[str, Any],
+        report: Report,
+    ):
+        self.scheduler = scheduler
+        self.using = using
+        self.rank = rank
+        self.job_defaults = job_defaults
+        self.report = report
+
+    def run(self, declared: list[Declaration]) -> None:
+        newer, elsewhere = self.other_processes()
+        mine = {d.id: d for d in declared if d.id not in newer}
+        self.report.newer += sorted({d.id for d in declared} & newer)
+        known = {d.id for d in declared}
+        rows = {
+            row.id: row
+            for row in _locked(self.using).filter(
+                Q(id__in=known) | Q(declaration__isnull=False)
+            )
+        }
+        for job_id, declaration in sorted(mine.items()):
+            self.apply(declaration, rows.get(job_id))
+        for job_id, row in rows.items():
+            if job_id not in known and job_id not in elsewhere:
+                self.disable(row)
+
+    def other_processes(self) -> tuple[set[str], set[str]]:
+        """Return ids that newer processes declare, and ids that any other declares."""
+        now = database_now(self.using)
+        own = set(_own_processes(self.using).values_list("id", flat=True))
+        newer: set[str] = set()
+        every: set[str] = set()
+        living = SchedulerProcess.objects.using(self.using).exclude(
+            state=SchedulerProcess.State.DEAD
+        )
+        for process in living.filter(lease_until__gt=now).exclude(id__in=own):
+            declared = set(json.loads(process.declarations or "[]"))
+            every |= declared
+            if (release_key(process.release), process.started_time) > self.rank:
+                newer |= declared
+        return newer, every
+
+    def apply(self, declaration: Declaration, row: DjangoJob | None) -> None:
+        wanted = as_declared(declaration, self.job_defaults)
+        text = serialization.canonical(wanted)
+        if row is None:
+            self.add(declaration, text)
+        elif row.state == DISABLED:
+            self.enable(row, wanted, text)
+        elif row.declaration == text:
+            self.report.unchanged.append(row.id)
+        elif row.state == FINISHED:
+            # Its schedule ended. A new schedule makes it a new job.
+            old = json.loads(row.declaration or "{}")
+            if old.get("trigger") == wanted["trigger"]:
+                self.save(row.id, declaration=text)
+                self.report.unchanged.append(row.id)
+            else:
+                self.add(declaration, text)
+        else:
+            self.change(row, wanted, text)
+
+    def add(self, declaration: Declaration, text: str) -> None:
+        options = declaration.job_options()
+        grace = options.get(
+            "misfire_grace_time", self.job_defaults["misfire_grace_time"]
+        )
+        now = clock.now()
+        first = declaration.trigger.get_next_fire_time(None, now)
+        if first is None or (grace and first < now - timedelta(seconds=grace)):
+            # A one-off whose time has passed: it ran, long ago, or missed its time.
+            self.report.past.append(declaration.id)
+            return
+        try:
+            self.scheduler.add_job(jobstore=declaration.jobstore, **options)
+        except ConflictingIdError:
+            # Another process that starts at this moment was first.
+            logger.info("Job %s was added by another process", declaration.id)
+        self.save(declaration.id, declaration=text, overrides="[]")
+        self.report.added.append(declaration.id)
+
+    def change(self, row: DjangoJob, wanted: dict[str, Any], text: str) -> None:
+        old = json.loads(row.declaration or "{}")
+        overrides = set(json.loads(row.overrides or "[]"))
+        in_code = [n for n in wanted if n not in old or old[n] != wanted[n]]
+        held = [name for name in in_code if name in overrides]
+        changed = [
+            name
+            for name in in_code
+            if name not in overrides and getattr(row, name) != wanted[name]
+        ]
+        _change(self.scheduler, row, {name: wanted[name] for name in changed})
+        self.save(row.id, declaration=text)
+        if changed:
+            self.report.changed[row.id] = changed
+        else:
+            self.report.unchanged.append(row.id)
+        if held:
+            self.report.overridden[row.id] = held
+
+    def enable(self, row: DjangoJob, wanted: dict[str, Any], text: str) -> None:
+        self.scheduler.resume_job(row.id)
+        self.change(row, wanted, text)
+        if row.paused_time is not None:
+            self.scheduler.pause_job(row.id)
+        if row.id in self.report.unchanged:
+            self.report.unchanged.remove(row.id)
+        self.report.enabled.append(row.id)
+
+    def disable(self, row: DjangoJob) -> None:
+        if row.state in (DISABLED, FINISHED):
+            return
+        paused = row.state == PAUSED
+        if not paused:
+            self.scheduler.pause_job(row.id)
+        self.save(row.id, state=DISABLED)
+        self.report.disabled.append(row.id)
+
+    def save(self, job_id: str, **columns: Any) -> None:
+        DjangoJob.objects.using(self.using).filter(id=job_id).update(**columns)
