@@ -24,10 +24,11 @@ class BaseTrigger(ABC):
     """
     Decides when a job runs.
 
-    A custom trigger subclasses this and defines `get_next_fire_time`. It is stored by
-    the arguments of its constructor, which are read from attributes of the same
-    names; override `get_arguments` where that does not fit.
+    A custom trigger subclasses this and defines `get_next_fire_time`. It is stored,
+    compared and pickled by the arguments its constructor was given.
     """
+
+    _given: tuple[tuple[Any, ...], dict[str, Any]]
 
     #: the name by which ``add_job(trigger=...)`` knows a built-in trigger
     alias: str | None = None
@@ -51,27 +52,37 @@ class BaseTrigger(ABC):
         :return: aware, in the trigger's time zone
         """
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> BaseTrigger:
+        trigger = super().__new__(cls)
+        trigger._given = (args, kwargs)
+        return trigger
+
     def get_arguments(self) -> dict[str, Any]:
         """
-        Return the constructor's arguments as they were declared.
+        Return the constructor's arguments as they were declared, defaults left out.
 
         ``type(self)(**arguments)`` is a trigger equal to this one.
 
-        :raises TypeError: when a custom trigger has no attribute for an argument
+        :raises TypeError: when the constructor took ``*args``, which have no names
         """
-        arguments = {}
-        for name, parameter in inspect.signature(type(self)).parameters.items():
-            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-                continue
-            try:
-                value = getattr(self, name)
-            except AttributeError:
+        args, kwargs = self._given
+        signature = inspect.signature(type(self))
+        arguments: dict[str, Any] = {}
+        for name, value in signature.bind(*args, **kwargs).arguments.items():
+            parameter = signature.parameters[name]
+            if parameter.kind is parameter.VAR_KEYWORD:
+                arguments.update(value)
+            elif parameter.kind in (
+                parameter.VAR_POSITIONAL,
+                parameter.POSITIONAL_ONLY,
+            ):
                 raise TypeError(
-                    f"{type(self).__qualname__} has no attribute {name!r} for its "
-                    f"constructor's argument {name!r}; set self.{name} or define "
-                    "get_arguments()"
-                ) from None
-            if value is not parameter.default:
+                    f"{type(self).__qualname__} was given {name!r} by position only; "
+                    "give the constructor named parameters or define get_arguments()"
+                )
+            elif value is not parameter.default and (
+                type(value) is not type(parameter.default) or value != parameter.default
+            ):
                 arguments[name] = value
         return arguments
 
@@ -79,47 +90,34 @@ class BaseTrigger(ABC):
         if type(other) is not type(self):
             return NotImplemented
         assert isinstance(other, BaseTrigger)
-        try:
-            return self.get_arguments() == other.get_arguments()
-        except TypeError:
-            return self is other
+        return self.get_arguments() == other.get_arguments()
 
     def __hash__(self) -> int:
-        try:
-            names = tuple(sorted(self.get_arguments()))
-        except TypeError:
-            return object.__hash__(self)
         # Values may be unhashable (lists) or equal in spite of differing types.
-        return hash((type(self), names))
+        return hash((type(self), *sorted(self.get_arguments())))
 
     def __getstate__(self) -> Any:
-        try:
-            return (STATE_VERSION, self.get_arguments(), self.anchor)
-        except TypeError:
-            return (0, dict(self.__dict__), None)
+        return (STATE_VERSION, self.get_arguments(), self.anchor)
 
     def __setstate__(self, state: Any) -> None:
-        version, content, anchor = state
-        if version == 0:
-            self.__dict__.update(content)
-        elif version == STATE_VERSION:
-            self.__init__(**content)  # type: ignore[misc]
-            if anchor is not None:
-                self.anchor = anchor
-        else:
+        version, arguments, anchor = state
+        if version != STATE_VERSION:
             raise ValueError(
                 f"{type(self).__qualname__} was pickled in format {version}, which "
-                f"this release does not know (it reads up to {STATE_VERSION}); "
+                f"this release does not know (it reads {STATE_VERSION}); "
                 "upgrade django-apscheduler"
             )
+        self._given = ((), arguments)
+        self.__init__(**arguments)  # type: ignore[misc]
+        if anchor is not None:
+            self.anchor = anchor
 
 
-class DeclaredTrigger(BaseTrigger):
+class BuiltinTrigger(BaseTrigger):
     """
-    A trigger of this package: keeps its arguments as declared and can look back.
+    A trigger of this package: one that can look back.
 
-    Subclasses call `_declare` with the arguments that differ from their defaults and
-    define `_fire_at_or_after`.
+    Subclasses define `_fire_at_or_after`, or `get_next_fire_time` itself.
     """
 
     timezone: tzinfo | None
@@ -128,19 +126,13 @@ class DeclaredTrigger(BaseTrigger):
     #: the schedule counts from `anchor`
     _needs_anchor = False
 
-    def _declare(self, **arguments: Any) -> None:
-        self._arguments = arguments
-
-    def get_arguments(self) -> dict[str, Any]:
-        return dict(self._arguments)
-
-    @abstractmethod
     def _fire_at_or_after(self, moment: datetime) -> datetime | None:
         """
         Return the earliest fire time that is not before ``moment``.
 
         :param moment: aware, in UTC
         """
+        raise NotImplementedError
 
     def get_next_fire_time(
         self, previous_fire_time: datetime | None, now: datetime

@@ -9,7 +9,7 @@ from typing import Any
 
 from django_apscheduler.triggers.base import (
     SECOND,
-    DeclaredTrigger,
+    BuiltinTrigger,
     check_jitter,
     check_timezone,
     shown,
@@ -20,7 +20,7 @@ _ONE_DAY = timedelta(days=1)
 _LIMITS = {"hour": 23, "minute": 59, "second": 59}
 
 
-class CalendarIntervalTrigger(DeclaredTrigger):
+class CalendarIntervalTrigger(BuiltinTrigger):
     """
     Fires at ``hour:minute:second`` on dates that lie a calendar interval apart.
 
@@ -82,16 +82,6 @@ class CalendarIntervalTrigger(DeclaredTrigger):
             self.end_date = last_moment.replace(tzinfo=self.timezone)
         self.jitter = check_jitter(jitter)
         self._needs_anchor = self.start_date is None
-        options: dict[str, Any] = {
-            "start_date": start_date,
-            "end_date": end_date,
-            "timezone": timezone,
-            "jitter": jitter,
-        }
-        self._declare(
-            **{name: v for name, v in (interval | clock_time).items() if v},
-            **{name: value for name, value in options.items() if value is not None},
-        )
 
     def _date(self, value: Any, name: str) -> date | None:
         """Return the date that a declared date, datetime or text means."""

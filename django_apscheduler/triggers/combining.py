@@ -9,7 +9,7 @@ from typing import Any
 
 from django_apscheduler.triggers.base import (
     BaseTrigger,
-    DeclaredTrigger,
+    BuiltinTrigger,
     check_jitter,
     shown,
 )
@@ -27,7 +27,7 @@ _MAX_STEPS = 1_000
 _Rounds = dict[int, int]
 
 
-class CombiningTrigger(DeclaredTrigger):
+class CombiningTrigger(BuiltinTrigger):
     """The common part of AndTrigger and OrTrigger."""
 
     def __init__(self, triggers: Iterable[BaseTrigger], jitter: float | None = None):
@@ -41,10 +41,11 @@ class CombiningTrigger(DeclaredTrigger):
         declared = [child.jitter for child in self.triggers if child.jitter is not None]
         self.jitter = max(declared, default=None) if jitter is None else jitter
         self.end_date = self._common_end()
-        self._declare(triggers=list(self.triggers))
         self._own_jitter = jitter
-        if jitter is not None:
-            self._arguments["jitter"] = jitter
+
+    def get_arguments(self) -> dict[str, Any]:
+        # The list, though what was given may have been read only once.
+        return {**super().get_arguments(), "triggers": list(self.triggers)}
 
     @property
     def timezone(self) -> tzinfo | None:  # type: ignore[override]

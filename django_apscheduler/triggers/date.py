@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import date, datetime, tzinfo
+from typing import Any
 
 from django_apscheduler import clock
 from django_apscheduler.triggers.base import (
-    DeclaredTrigger,
+    BuiltinTrigger,
     check_timezone,
     describe,
     in_utc,
@@ -14,7 +15,7 @@ from django_apscheduler.triggers.base import (
 from django_apscheduler.util import convert_to_datetime
 
 
-class DateTrigger(DeclaredTrigger):
+class DateTrigger(BuiltinTrigger):
     """
     Fires once, at ``run_date``.
 
@@ -43,9 +44,11 @@ class DateTrigger(DeclaredTrigger):
         assert moment is not None
         # There and back again, so that a skipped wall time becomes a real one.
         self.run_date = in_utc(moment).astimezone(moment.tzinfo)
-        self._declare(run_date=run_date)
-        if timezone is not None:
-            self._arguments["timezone"] = timezone
+        self._declared_date = run_date
+
+    def get_arguments(self) -> dict[str, Any]:
+        # "Now" has become a moment, which a copy must keep.
+        return {**super().get_arguments(), "run_date": self._declared_date}
 
     def get_next_fire_time(
         self, previous_fire_time: datetime | None, now: datetime
@@ -56,9 +59,6 @@ class DateTrigger(DeclaredTrigger):
     def get_previous_fire_time(self, now: datetime) -> datetime | None:
         """Return ``run_date`` unless it is still to come."""
         return self.run_date if in_utc(self.run_date) <= self._in_utc(now) else None
-
-    def _fire_at_or_after(self, moment: datetime) -> datetime | None:
-        return self.run_date if in_utc(self.run_date) >= moment else None
 
     def __str__(self) -> str:
         return f"date[{describe(self.run_date)}]"

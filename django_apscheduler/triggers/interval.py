@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta, tzinfo
 from typing import Any
 
 from django_apscheduler.triggers.base import (
-    DeclaredTrigger,
+    BuiltinTrigger,
     check_jitter,
     check_order,
     check_timezone,
@@ -20,7 +20,7 @@ from django_apscheduler.util import convert_to_datetime, utc
 _UNITS = ("weeks", "days", "hours", "minutes", "seconds")
 
 
-class IntervalTrigger(DeclaredTrigger):
+class IntervalTrigger(BuiltinTrigger):
     """
     Fires every ``weeks + days + hours + minutes + seconds``.
 
@@ -59,16 +59,6 @@ class IntervalTrigger(DeclaredTrigger):
         self._start = None if self.start_date is None else in_utc(self.start_date)
         self._end = None if self.end_date is None else in_utc(self.end_date)
         self._needs_anchor = self._start is None
-        options: dict[str, Any] = {
-            "start_date": start_date,
-            "end_date": end_date,
-            "timezone": timezone,
-            "jitter": jitter,
-        }
-        self._declare(
-            **{unit: amount for unit, amount in amounts.items() if amount},
-            **{name: value for name, value in options.items() if value is not None},
-        )
 
     def get_next_fire_time(
         self, previous_fire_time: datetime | None, now: datetime

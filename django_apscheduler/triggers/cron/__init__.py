@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from datetime import date, datetime, timedelta, tzinfo
 from functools import cached_property
-from typing import Any
 
 from django_apscheduler.triggers.base import (
     SECOND,
-    DeclaredTrigger,
+    BuiltinTrigger,
     check_jitter,
     check_order,
     check_timezone,
@@ -38,7 +37,7 @@ from django_apscheduler.util import convert_to_datetime
 _SETTLED = 2 * DAY
 
 
-class CronTrigger(DeclaredTrigger):
+class CronTrigger(BuiltinTrigger):
     """
     Fires at every second whose wall-clock time matches all fields.
 
@@ -118,20 +117,6 @@ class CronTrigger(DeclaredTrigger):
         self.jitter = check_jitter(jitter)
         self.dst = dst
         self.day_or = day_or
-        options: dict[str, Any] = {
-            "start_date": start_date,
-            "end_date": end_date,
-            "timezone": timezone,
-            "jitter": jitter,
-        }
-        self._declare(
-            **declared,
-            **{name: value for name, value in options.items() if value is not None},
-        )
-        if dst != "wall":
-            self._arguments["dst"] = dst
-        if day_or:
-            self._arguments["day_or"] = day_or
         self._prepare()
 
     @classmethod
@@ -204,9 +189,6 @@ class CronTrigger(DeclaredTrigger):
         if not clear and not span.start <= second < span.end:
             span = self._zone.span_at(second)
         return self._search(second, span)
-
-    def _fire_at_or_after(self, moment: datetime) -> datetime | None:
-        return self.get_next_fire_time(None, moment)
 
     def _search(self, second: int, span: Span) -> datetime | None:
         """Return the first fire time at or after the UTC ``second``, in ``span``."""

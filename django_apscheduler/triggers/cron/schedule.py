@@ -177,9 +177,10 @@ class TimeTable:
 
 def _successors(allowed: set[int], length: int) -> array:
     """Return, for each number up to ``length``, the next allowed one or ``length``."""
-    table = array("h", [length]) * (length + 1)
-    for number in range(length - 1, -1, -1):
-        table[number] = number if number in allowed else table[number + 1]
+    table = array("h")
+    for number in sorted(allowed):
+        table.extend(array("h", [number]) * (number + 1 - len(table)))
+    table.extend(array("h", [length]) * (length + 1 - len(table)))
     return table
 
 

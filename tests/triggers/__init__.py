@@ -1,0 +1,1 @@
+"""Tests of the triggers: plain Python, no database, no Django."""
