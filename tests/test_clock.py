@@ -67,7 +67,8 @@ def test_endless_waits_are_cut_into_pieces_that_platforms_can_count():
 
 
 @pytest.mark.parametrize(
-    "offset, expected", [("3600", "shifted"), ("soon", "must be a number of seconds")]
+    ("offset", "expected"),
+    [("3600", "shifted"), ("soon", "must be a number of seconds")],
 )
 def test_a_process_can_be_given_a_clock_that_is_wrong(offset, expected):
     code = (

@@ -67,7 +67,7 @@ def test_a_job_due_once_runs_and_moves_on():
     assert result.next_run_time == NOON + MINUTE
 
 
-@pytest.mark.parametrize("late, missed", [(10, False), (11, True)])
+@pytest.mark.parametrize(("late", "missed"), [(10, False), (11, True)])
 def test_a_run_is_missed_when_it_is_later_than_the_grace_time(late, missed):
     result = plan(job(Every(MINUTE), NOON, misfire_grace_time=10), NOON + late * SECOND)
     assert result.run_times == ([] if missed else [NOON])

@@ -33,7 +33,7 @@ def test_asint():
 
 
 @pytest.mark.parametrize(
-    "given, expected",
+    ("given", "expected"),
     [
         (None, None),
         ("Europe/Berlin", ZoneInfo("Europe/Berlin")),
@@ -58,7 +58,7 @@ def test_unknown_time_zones_are_named():
 
 
 @pytest.mark.parametrize(
-    "given, expected",
+    ("given", "expected"),
     [
         ("2026-05-30", "2026-05-30T00:00:00+02:00"),
         ("2026-05-30 14:00:00", "2026-05-30T14:00:00+02:00"),
@@ -145,7 +145,7 @@ def test_what_cannot_be_found_again_has_no_reference():
 
 
 @pytest.mark.parametrize(
-    "reference, error",
+    ("reference", "error"),
     [
         ("os.path", ValueError),
         (":name", ValueError),

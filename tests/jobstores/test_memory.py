@@ -1,0 +1,43 @@
+"""The memory store: what is its own."""
+
+from datetime import datetime, timedelta, timezone
+
+from django_apscheduler.jobstores.memory import MemoryJobStore
+from tests.jobstores.test_contract import make
+
+NOON = datetime(2026, 6, 1, 12, 0, tzinfo=timezone.utc)
+
+
+def test_jobs_are_kept_as_they_are_without_serialising():
+    store = MemoryJobStore()
+    job = make("a")
+    store.add_job(job)
+    assert store.lookup_job("a") is job
+
+
+def test_jobs_end_with_the_store():
+    store = MemoryJobStore()
+    store.add_job(make("a"))
+    store.shutdown()
+    assert store.get_all_jobs() == []
+
+
+def test_a_job_edited_very_often_leaves_nothing_behind():
+    store = MemoryJobStore()
+    job = make("a")
+    store.add_job(job)
+    for second in range(10_000):
+        job.next_run_time = NOON + timedelta(seconds=second)
+        store.update_job(job)
+    assert sum(map(len, store._heaps.values())) < 200
+    assert store.get_next_run_time() == NOON + timedelta(seconds=9999)
+
+
+def test_a_job_that_changes_executors_is_claimed_by_the_new_one_only():
+    store = MemoryJobStore()
+    job = make("a", executor="old")
+    store.add_job(job)
+    job.executor = "new"
+    store.update_job(job)
+    assert store.claim_due({"old": 1}, NOON).runs == []
+    assert [run.job.id for run in store.claim_due({"new": 1}, NOON).runs] == ["a"]
