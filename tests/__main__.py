@@ -48,8 +48,15 @@ def count(report: Path) -> Counter[str]:
 
 
 def words(total: Counter[str]) -> str:
-    names = ("failed", "passed", "skipped", "errors")
-    return ", ".join(f"{total[name]} {name}" for name in names if total[name])
+    """Put the counts as pytest's closing line does."""
+    names = (
+        "failed",
+        "passed",
+        "skipped",
+        "error" if total["errors"] == 1 else "errors",
+    )
+    numbers = (total["failed"], total["passed"], total["skipped"], total["errors"])
+    return ", ".join(f"{n} {name}" for n, name in zip(numbers, names) if n)
 
 
 def workers() -> list[str]:

@@ -1,0 +1,127 @@
+"""The suite's own machinery: the database asked for is the one that is tested."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from django.contrib.auth import get_user_model
+
+from tests import __main__ as suite
+from tests import databases
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+TESTS = """
+import pytest
+
+def test_passes():
+    pass
+
+def test_lacks_a_server():
+    pytest.skip("needs Redis: apt install redis-server, or set TEST_REDIS_URL")
+
+@pytest.mark.skipif(True, reason="only where the engine says so")
+def test_does_not_apply():
+    pass
+
+@pytest.mark.skipif(True, reason="needs MySQL: set TEST_MYSQL_HOST")
+def test_lacks_another_server():
+    pass
+"""
+
+
+def run_pytest(
+    *arguments: object, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    kept = {
+        k: v for k, v in os.environ.items() if not k.startswith(("TEST_", "REQUIRE"))
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:randomly", "-p", "no:cacheprovider"]
+        + [str(argument) for argument in arguments],
+        cwd=ROOT,
+        env={**kept, **variables},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture
+def some_tests(tmp_path: Path) -> Path:
+    path = tmp_path / "test_some.py"
+    path.write_text(TESTS)
+    return path
+
+
+def test_a_session_on_another_database_than_asked_for_is_refused(
+    tmp_path: Path, some_tests: Path
+) -> None:
+    # The demo's settings know SQLite only.
+    done = run_pytest(
+        *("--ds=testproject.settings", "-p", "tests.conftest", some_tests),
+        TEST_DB="postgres",
+        DEMO_VAR=str(tmp_path / "var"),
+    )
+    assert done.returncode != 0
+    assert "asked for postgresql, got sqlite" in done.stdout + done.stderr
+    assert "passed" not in done.stdout
+
+
+def test_an_unknown_database_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEST_DB", "oracle")
+    with pytest.raises(
+        SystemExit, match="must be 'sqlite' or 'postgres'; got 'oracle'"
+    ):
+        databases.wanted()
+
+
+@pytest.mark.parametrize(
+    ("variables", "ending"),
+    [
+        ({}, "1 passed, 3 skipped"),
+        ({"REQUIRE_ALL": "1"}, "1 failed, 1 passed, 1 skipped, 1 error"),
+    ],
+)
+def test_missing_servers_fail_where_all_is_required(
+    some_tests: Path, variables: dict[str, str], ending: str
+) -> None:
+    done = run_pytest("-p", "tests.conftest", some_tests, **variables)
+    assert ending in done.stdout.splitlines()[-1], done.stdout
+
+
+def test_both_runs_are_added_up(tmp_path: Path) -> None:
+    report = tmp_path / "report.xml"
+    report.write_text(
+        '<testsuites><testsuite name="pytest" errors="1" failures="2" skipped="3" '
+        'tests="10"/></testsuites>'
+    )
+    total = suite.count(report)
+    assert total == Counter(passed=4, failed=2, skipped=3, errors=1)
+    assert suite.words(total) == "2 failed, 4 passed, 3 skipped, 1 error"
+    assert suite.count(tmp_path / "absent.xml") == Counter()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_child_process_works_on_the_database_of_the_test(
+    child_environment: dict[str, str],
+) -> None:
+    get_user_model().objects.create_user("beside")
+    program = (
+        "import django; django.setup()\n"
+        "from django.contrib.auth.models import User\n"
+        "print([user.username for user in User.objects.all()])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=child_environment,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.stdout, done.stderr) == ("['beside']\n", "")
+    # The child has ended, and what it was given still stands.
+    assert get_user_model().objects.count() == 1
