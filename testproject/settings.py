@@ -86,6 +86,8 @@ DATABASES = {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": VAR / "db.sqlite3",
         "OPTIONS": {"timeout": 20},
+        # A file in tests, too: the store works on connections of its own.
+        "TEST": {"NAME": VAR / "test.sqlite3"},
     }
 }
 if django.VERSION >= (5, 1):

@@ -144,13 +144,17 @@ class JobTests(FolderMixin, TestCase):
             session.set_expiry(datetime.now(timezone.utc) + timedelta(seconds=age))
             session.save()
         self.assertEqual(jobs.clear_expired_sessions(), 1)
-        self.assertGreater(Session.objects.get().expire_date, datetime.now(timezone.utc))
+        self.assertGreater(
+            Session.objects.get().expire_date, datetime.now(timezone.utc)
+        )
 
     def test_rates_are_replaced_by_those_of_the_next_file(self) -> None:
         self.assertEqual(jobs.import_rates_from(settings.RATES / "1-morning.csv"), 5)
         self.assertEqual(jobs.import_rates_from(settings.RATES / "2-noon.csv"), 5)
         dollar = ExchangeRate.objects.get(currency="USD")
-        self.assertEqual((dollar.rate, dollar.source), (Decimal("1.0861"), "2-noon.csv"))
+        self.assertEqual(
+            (dollar.rate, dollar.source), (Decimal("1.0861"), "2-noon.csv")
+        )
 
     def test_a_malformed_file_leaves_the_last_good_rates(self) -> None:
         jobs.import_rates_from(settings.RATES / "2-noon.csv")
@@ -255,7 +259,9 @@ class ViewTests(TransactionTestCase):
         taken = DjangoJob.objects.get().id
         Report.objects.filter(pk=2).delete()
         with connection.cursor() as cursor:
-            cursor.execute("UPDATE sqlite_sequence SET seq = 1 WHERE name LIKE '%report'")
+            cursor.execute(
+                "UPDATE sqlite_sequence SET seq = 1 WHERE name LIKE '%report'"
+            )
         self.client.raise_request_exception = False
         self.assertEqual(self.client.post(reverse("order-report")).status_code, 500)
         self.assertEqual([job.id for job in DjangoJob.objects.all()], [taken])

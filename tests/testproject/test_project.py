@@ -28,7 +28,15 @@ def environment(var: Path, **more: str) -> dict[str, str]:
 
 def test_the_demos_own_tests_pass(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-W", "error", "manage.py", "test", "testproject", "-v", "0"],
+        [
+            sys.executable,
+            "-W",
+            "error",
+            "manage.py",
+            "test",
+            "testproject",
+            "--noinput",
+        ],
         cwd=ROOT,
         env=environment(tmp_path),
         stdin=subprocess.DEVNULL,
