@@ -1,0 +1,209 @@
+"""
+What staff do to jobs: pause, resume, run now.
+
+Every change goes through the scheduler's own methods, so it takes effect in the running
+schedulers at once and keeps their rules, and each leaves a line in the admin's log.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from django.contrib import messages
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.contenttypes.models import ContentType
+from django.db import models, transaction
+from django.http import HttpRequest
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext_lazy
+
+from django_apscheduler.jobstores.base import JobLookupError
+from django_apscheduler.models import DjangoJob
+
+DONE, SAME, REFUSED, GONE = "done", "same", "refused", "gone"
+
+
+class Lever(NamedTuple):
+    """
+    Something staff may do to a job.
+
+    :ivar permission: codename, of this app
+    :ivar act: (scheduler, job, user name) -> DONE, SAME or REFUSED
+    :ivar counted: outcome -> how so many of it are said
+    :ivar logged: what the admin's log says of a job it was done to
+    """
+
+    name: str
+    label: Promise
+    bulk_label: Promise
+    icon: str
+    permission: str
+    act: Callable[[Any, DjangoJob, str], str]
+    counted: dict[str, Any]
+    logged: Promise
+
+
+def _pause(scheduler: Any, job: DjangoJob, user: str) -> str:
+    if job.state == DjangoJob.State.PAUSED:
+        return SAME
+    if job.state != DjangoJob.State.ACTIVE:
+        return REFUSED
+    scheduler.pause_job(job.pk)
+    # Who paused it is a note that no scheduler reads, so the row alone is told.
+    DjangoJob.objects.using(job._state.db).filter(
+        pk=job.pk, state=DjangoJob.State.PAUSED
+    ).update(paused_by=user)
+    return DONE
+
+
+def _resume(scheduler: Any, job: DjangoJob, user: str) -> str:
+    if job.state == DjangoJob.State.ACTIVE:
+        return SAME
+    if job.state != DjangoJob.State.PAUSED:
+        return REFUSED
+    scheduler.resume_job(job.pk)
+    return DONE
+
+
+def _run(scheduler: Any, job: DjangoJob, user: str) -> str:
+    if job.state == DjangoJob.State.BROKEN:
+        return REFUSED
+    scheduler.run_job_now(job.pk, requested_by=user)
+    return DONE
+
+
+_GONE = ngettext_lazy(
+    "%(count)s deleted meanwhile", "%(count)s deleted meanwhile", "count"
+)
+
+LEVERS = {
+    lever.name: lever
+    for lever in (
+        Lever(
+            "run",
+            _("Run now"),
+            _("Run selected jobs now"),
+            "play",
+            "run_job",
+            _run,
+            {
+                DONE: ngettext_lazy(
+                    "%(count)s queued to run now",
+                    "%(count)s queued to run now",
+                    "count",
+                ),
+                REFUSED: ngettext_lazy(
+                    "%(count)s is broken and cannot run",
+                    "%(count)s are broken and cannot run",
+                    "count",
+                ),
+                GONE: _GONE,
+            },
+            _("Queued to run now."),
+        ),
+        Lever(
+            "pause",
+            _("Pause"),
+            _("Pause selected jobs"),
+            "pause",
+            "pause_job",
+            _pause,
+            {
+                DONE: ngettext_lazy("%(count)s paused", "%(count)s paused", "count"),
+                SAME: ngettext_lazy(
+                    "%(count)s already paused", "%(count)s already paused", "count"
+                ),
+                REFUSED: ngettext_lazy(
+                    "%(count)s has no schedule to pause",
+                    "%(count)s have no schedule to pause",
+                    "count",
+                ),
+                GONE: _GONE,
+            },
+            _("Paused."),
+        ),
+        Lever(
+            "resume",
+            _("Resume"),
+            _("Resume selected jobs"),
+            "play",
+            "pause_job",
+            _resume,
+            {
+                DONE: ngettext_lazy("%(count)s resumed", "%(count)s resumed", "count"),
+                SAME: ngettext_lazy(
+                    "%(count)s was not paused", "%(count)s were not paused", "count"
+                ),
+                REFUSED: ngettext_lazy(
+                    "%(count)s is finished, disabled or broken and cannot resume",
+                    "%(count)s are finished, disabled or broken and cannot resume",
+                    "count",
+                ),
+                GONE: _GONE,
+            },
+            _("Resumed."),
+        ),
+    )
+}
+
+
+def pull(
+    lever: Lever, jobs: Iterable[DjangoJob], request: HttpRequest, using: str
+) -> Counter[str]:
+    """
+    Do to each job what the lever says, all or, on an unexpected error, none.
+
+    Tells the user the exact counts and writes one line to the admin's log per job
+    changed.
+
+    :return: how many jobs had which outcome
+    """
+    from django_apscheduler import get_scheduler
+
+    scheduler = get_scheduler()
+    user = request.user.get_username()
+    outcomes: Counter[str] = Counter()
+    changed = []
+    with transaction.atomic(using=using):
+        for job in jobs:
+            try:
+                outcome = lever.act(scheduler, job, user)
+            except JobLookupError:
+                # Deleted between our reading it and now.
+                outcome = GONE
+            outcomes[outcome] += 1
+            if outcome == DONE:
+                changed.append(job)
+    log_changes(request, changed, str(lever.logged))
+    text = ", ".join(
+        str(said % {"count": outcomes[outcome]})
+        for outcome, said in lever.counted.items()
+        if outcomes[outcome]
+    )
+    level = messages.SUCCESS if outcomes[DONE] else messages.WARNING
+    if text:
+        messages.add_message(request, level, f"{text}.")
+    return outcomes
+
+
+def log_changes(
+    request: HttpRequest, objects: list[models.Model], message: str
+) -> None:
+    """Write one line per object to the admin's log, in one statement."""
+    if not objects:
+        return
+    content_type = ContentType.objects.get_for_model(objects[0])
+    LogEntry.objects.bulk_create(
+        LogEntry(
+            user_id=request.user.pk,
+            content_type_id=content_type.pk,
+            object_id=str(obj.pk),
+            object_repr=str(obj)[:200],
+            action_flag=CHANGE,
+            change_message=message,
+        )
+        for obj in objects
+    )

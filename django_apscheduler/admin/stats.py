@@ -1,0 +1,231 @@
+"""
+What the pages show beyond a row's own fields, read in a bounded number of queries.
+
+The number of queries never depends on the number of jobs on a page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
+
+from django_apscheduler import clock
+from django_apscheduler.db import database_now
+from django_apscheduler.models import (
+    DjangoJob,
+    DjangoJobExecution,
+    SchedulerControl,
+    SchedulerProcess,
+)
+
+#: Runs shown per job in a strip; failures in a row are counted among these.
+STRIP_RUNS = 20
+
+#: A job still unclaimed this long after its run time is overdue: several polls of a
+#: healthy scheduler have passed by then.
+OVERDUE_SECONDS = 10
+
+#: Statuses that say how a run went; the others say why there was none.
+FAILED = (DjangoJobExecution.ERROR, DjangoJobExecution.LOST)
+SUCCEEDED = (DjangoJobExecution.SUCCESS,)
+
+#: Statuses that somebody may want to look into.
+PROBLEMS = (*FAILED, DjangoJobExecution.MISSED, DjangoJobExecution.MAX_INSTANCES)
+
+
+def run_seconds(
+    started_time: datetime | None, finished_time: datetime | None
+) -> float | None:
+    """Return how long the body itself took, in seconds; lateness is not part of it."""
+    if started_time is None or finished_time is None:
+        return None
+    return max((finished_time - started_time).total_seconds(), 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class RunMark:
+    """One run as the strips and the last-run column need it."""
+
+    id: int
+    status: str
+    run_time: datetime
+    started_time: datetime | None
+    finished_time: datetime | None
+
+    @property
+    def seconds(self) -> float | None:
+        return run_seconds(self.started_time, self.finished_time)
+
+
+@dataclass(slots=True)
+class RecentRuns:
+    """A job's latest runs, newest first, and what follows from them."""
+
+    runs: list[RunMark] = field(default_factory=list)
+    running: bool = False
+
+    @property
+    def last(self) -> RunMark | None:
+        """The latest run that began, else the latest row."""
+        for run in self.runs:
+            if run.started_time is not None or run.status in FAILED + SUCCEEDED:
+                return run
+        return self.runs[0] if self.runs else None
+
+    @property
+    def failures_in_row(self) -> int:
+        """How many of the latest runs failed with no success since (20 at most)."""
+        failures = 0
+        for run in self.runs:
+            if run.status in FAILED:
+                failures += 1
+            elif run.status in SUCCEEDED:
+                break
+        return failures
+
+
+def recent_runs(jobs: Sequence[DjangoJob], using: str) -> dict[str, RecentRuns]:
+    """
+    Return the latest runs of each job by job id, in two queries.
+
+    The first finds each job's twentieth newest run time by seeking along the index
+    (job, run time); the second reads only rows from there on, so that a job with
+    millions of runs costs no more than one with twenty.
+    """
+    found = {job.pk: RecentRuns() for job in jobs}
+    if not found:
+        return found
+    executions = DjangoJobExecution.objects.using(using)
+    newest = executions.filter(job_id=OuterRef("pk")).order_by("-run_time", "-id")
+    marks = (
+        DjangoJob.objects.using(using)
+        .filter(pk__in=list(found))
+        .order_by()
+        .annotate(
+            oldest_shown=Subquery(
+                newest.values("run_time")[STRIP_RUNS - 1 : STRIP_RUNS]
+            ),
+            is_running=Exists(
+                executions.filter(
+                    job_id=OuterRef("pk"), status=DjangoJobExecution.STARTED
+                )
+            ),
+        )
+        .values_list("pk", "oldest_shown", "is_running")
+    )
+    wanted = Q(pk__in=[])
+    for pk, oldest_shown, is_running in marks:
+        found[pk].running = is_running
+        window = Q(job_id=pk)
+        if oldest_shown is not None:
+            window &= Q(run_time__gte=oldest_shown)
+        wanted |= window
+    rows = (
+        executions.filter(wanted)
+        .order_by("job_id", "-run_time", "-id")
+        .values_list(
+            "job_id", "id", "status", "run_time", "started_time", "finished_time"
+        )
+    )
+    for job_id, *values in rows:
+        runs = found[job_id].runs
+        if len(runs) < STRIP_RUNS:
+            runs.append(RunMark(*values))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """Whether anybody is there to run the jobs."""
+
+    alive: int
+    draining: int
+    silent: int
+    #: Seconds since the latest tick of any scheduler, by the database's clock.
+    age: float | None
+    overdue: int
+    paused: bool
+    paused_by: str
+    pause_reason: str
+
+
+def heartbeat(using: str) -> Heartbeat:
+    """Read the state of the schedulers and the number of overdue jobs: 4 queries."""
+    # Leases are written with the database's clock, so they are judged by it.
+    present = database_now(using)
+    alive = draining = silent = 0
+    age: float | None = None
+    processes = (
+        SchedulerProcess.objects.using(using)
+        .exclude(state=SchedulerProcess.State.DEAD)
+        .order_by()
+        .values_list("state", "lease_until", "tick_time", "started_time")
+    )
+    for state, lease_until, tick_time, started_time in processes:
+        if lease_until < present:
+            silent += 1
+        elif state == SchedulerProcess.State.DRAINING:
+            draining += 1
+        else:
+            alive += 1
+        ago = max((present - (tick_time or started_time)).total_seconds(), 0.0)
+        age = ago if age is None else min(age, ago)
+    overdue = (
+        DjangoJob.objects.using(using).filter(overdue_condition(clock.now())).count()
+    )
+    control = (
+        SchedulerControl.objects.using(using)
+        .values_list("paused", "paused_by", "pause_reason")
+        .first()
+    ) or (False, "", "")
+    return Heartbeat(alive, draining, silent, age, overdue, *control)
+
+
+def overdue_condition(now: datetime) -> Q:
+    """Return the condition of jobs that should have been claimed by now."""
+    return Q(
+        state=DjangoJob.State.ACTIVE,
+        next_run_time__lt=now - timedelta(seconds=OVERDUE_SECONDS),
+    )
+
+
+def condition(job: DjangoJob, recent: RecentRuns, now: datetime) -> str:
+    """Return a job's condition, a key of ``badges.CONDITIONS``, the gravest first."""
+    if job.state != DjangoJob.State.ACTIVE:
+        return job.state
+    if recent.running:
+        return "running"
+    if job.next_run_time is not None and job.next_run_time < now - timedelta(
+        seconds=OVERDUE_SECONDS
+    ):
+        return "overdue"
+    if recent.failures_in_row:
+        return "failing"
+    return "active" if recent.runs else "never"
+
+
+def with_condition(
+    queryset: QuerySet[DjangoJob], wanted: str, now: datetime
+) -> QuerySet[DjangoJob]:
+    """
+    Narrow jobs to those in one condition; an unknown one leaves none.
+
+    Conditions overlap: a running job may be failing as well, and both lists have it.
+    """
+    runs = DjangoJobExecution.objects.using(queryset.db).filter(job_id=OuterRef("pk"))
+    if wanted in DjangoJob.State.values:
+        return queryset.filter(state=wanted)
+    if wanted == "running":
+        return queryset.filter(Exists(runs.filter(status=DjangoJobExecution.STARTED)))
+    if wanted == "overdue":
+        return queryset.filter(overdue_condition(now))
+    if wanted == "never":
+        return queryset.filter(~Exists(runs))
+    if wanted == "failing":
+        decisive = runs.filter(status__in=FAILED + SUCCEEDED)
+        last = decisive.order_by("-run_time", "-id").values("status")[:1]
+        return queryset.alias(last_status=Subquery(last)).filter(last_status__in=FAILED)
+    return queryset.none()

@@ -1,0 +1,266 @@
+"""The execution log and the page of one execution."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from unittest import mock
+
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from django_apscheduler.admin import base, executions
+from django_apscheduler.models import DjangoJobExecution
+from tests.admin import rows
+from tests.admin.rows import LOG, NOON
+from tests.admin.test_jobs import AdminCase
+
+
+class LogTest(AdminCase):
+    def test_a_row_tells_when_how_late_how_long_and_where(self):
+        rows.job("report", name="Nightly report")
+        owner = rows.process(host="web-7", pid=99)
+        rows.execution(
+            "report",
+            1,
+            job_name="Nightly report",
+            owner=owner,
+            started_time=NOON - timedelta(hours=1) + timedelta(seconds=7),
+            finished_time=NOON - timedelta(hours=1) + timedelta(seconds=11),
+            origin="manual",
+            requested_by="ben",
+        )
+        response = self.client.get(reverse(LOG))
+        for text in (
+            "Nightly report",
+            "11:00:00 UTC",
+            "1 h ago",
+            "11:00:07",
+            "7.0 s",
+            "4.0 s",
+            "run now",
+            "by ben",
+            "web-7:99",
+        ):
+            with self.subTest(text=text):
+                self.assertContains(response, text)
+        self.assertContains(response, "dja-late")
+
+    def test_the_newest_run_comes_first_and_ties_go_by_id(self):
+        rows.job("one")
+        made = [rows.execution("one", hours).pk for hours in (2, 1, 1, 3)]
+        self.assertEqual(
+            rows.listed(self.client.get(reverse(LOG))),
+            [str(pk) for pk in (made[2], made[1], made[0], made[3])],
+        )
+
+    def test_the_number_of_queries_does_not_depend_on_the_number_of_rows(self):
+        def queries() -> int:
+            with CaptureQueriesContext(connection) as captured:
+                self.assertEqual(self.client.get(reverse(LOG)).status_code, 200)
+            return len(captured)
+
+        owner = rows.process()
+        rows.job("one")
+        rows.execution("one", 1, owner=owner)
+        few = queries()
+        for number in range(45):
+            rows.job(f"job-{number}")
+            rows.execution(f"job-{number}", number, owner=rows.process(pid=number))
+        self.assertEqual(queries(), few)
+        self.assertLessEqual(few, 12)
+
+    def test_counting_stops_and_the_list_says_so(self):
+        rows.job("one")
+        for hours in range(30):
+            rows.execution("one", hours)
+        with mock.patch.object(base, "LISTED_ROWS", 20):
+            with CaptureQueriesContext(connection) as captured:
+                response = self.client.get(reverse(LOG))
+            self.assertEqual(response.context["cl"].result_count, 20)
+            self.assertContains(response, "The first 20 rows are listed.")
+            counts = [q["sql"] for q in captured if "COUNT(*)" in q["sql"]]
+            self.assertTrue(
+                all("LIMIT 20" in sql or "djangojob" in sql for sql in counts), counts
+            )
+            answer = self.client.post(
+                reverse(LOG),
+                {
+                    "action": "delete_selected",
+                    "select_across": "1",
+                    "_selected_action": [DjangoJobExecution.objects.first().pk],
+                },
+                follow=True,
+            )
+            self.assertContains(answer, "More than 20 rows match.")
+        self.assertEqual(DjangoJobExecution.objects.count(), 30)
+
+    def test_search_finds_job_id_name_and_error(self):
+        rows.job("one")
+        by_id = rows.execution("digest-weekly", 1, job_name="Mail")
+        by_name = rows.execution("two", 2, job_name="Weekly digest")
+        by_error = rows.execution("three", 3, "Error!", exception="No digest today")
+        rows.execution("four", 4)
+        response = self.client.get(reverse(LOG), {"q": "digest"})
+        self.assertEqual(
+            rows.listed(response), [str(x.pk) for x in (by_id, by_name, by_error)]
+        )
+
+    def test_the_log_is_neither_added_to_nor_changed(self):
+        run = rows.execution("one", 1)
+        add = reverse("admin:django_apscheduler_djangojobexecution_add")
+        self.assertEqual(self.client.get(add).status_code, 403)
+        address = rows.page("djangojobexecution", run.pk)
+        self.assertEqual(self.client.post(address, {"status": "Lost"}).status_code, 403)
+        run.refresh_from_db()
+        self.assertEqual(run.status, "Executed")
+
+    def test_rows_without_owner_job_or_times_are_listed(self):
+        DjangoJobExecution.objects.create(status="Executed", run_time=NOON)
+        rows.execution("gone", 1, "Lost", owner_id=12345)
+        response = self.client.get(reverse(LOG))
+        self.assertEqual(len(rows.listed(response)), 2)
+        for row in DjangoJobExecution.objects.all():
+            detail = self.client.get(rows.page("djangojobexecution", row.pk))
+            self.assertEqual(detail.status_code, 200)
+
+
+class ExplanationTest(AdminCase):
+    def test_rows_of_runs_that_did_not_happen_explain_themselves(self):
+        for status, count, last, expected in (
+            (
+                "Coalesced",
+                37,
+                36,
+                (
+                    "37 occurrences from 11:00:00 UTC to 11:36:00 UTC were coalesced into "
+                    "the run that followed."
+                ),
+            ),
+            (
+                "Coalesced",
+                1,
+                None,
+                (
+                    "The occurrence of 11:00:00 UTC was coalesced into the run that "
+                    "followed."
+                ),
+            ),
+            (
+                "Missed!",
+                None,
+                50,
+                (
+                    "more than 1,000 occurrences from 11:00:00 UTC to 11:50:00 UTC were "
+                    "missed: too late to start them."
+                ),
+            ),
+            (
+                "Max instances!",
+                2,
+                1,
+                (
+                    "2 occurrences from 11:00:00 UTC to 11:01:00 UTC were skipped: as many "
+                    "instances as allowed were running."
+                ),
+            ),
+            (
+                "Cancelled",
+                1,
+                None,
+                "The occurrence of 11:00:00 UTC was cancelled.",
+            ),
+            (
+                "Lost",
+                1,
+                None,
+                "Its scheduler stopped without reporting how this run ended.",
+            ),
+            ("Executed", 1, None, ""),
+            ("Queued", 1, None, ""),
+        ):
+            with self.subTest(status=status, count=count):
+                first = NOON - timedelta(hours=1)
+                row = DjangoJobExecution(
+                    status=status,
+                    run_time=first,
+                    occurrences=count,
+                    last_run_time=last and first + timedelta(minutes=last),
+                )
+                self.assertEqual(executions.explain(row, NOON), expected)
+
+    def test_coalesced_occurrences_lead_to_the_run_that_took_them(self):
+        rows.job("hourly")
+        row = rows.execution(
+            "hourly",
+            5,
+            "Coalesced",
+            occurrences=3,
+            last_run_time=NOON - timedelta(hours=3),
+        )
+        took = rows.execution("hourly", 2)
+        rows.execution("hourly", 1)
+        response = self.client.get(rows.page("djangojobexecution", row.pk))
+        self.assertContains(response, rows.page("djangojobexecution", took.pk))
+        self.assertContains(response, "The run of 10:00:00 UTC")
+
+
+class ExecutionPageTest(AdminCase):
+    def test_the_timeline_tells_the_gaps(self):
+        due = NOON - timedelta(hours=1)
+        run = rows.execution(
+            "one",
+            1,
+            claimed_time=due + timedelta(milliseconds=20),
+            started_time=due + timedelta(milliseconds=50),
+            finished_time=due + timedelta(seconds=90),
+        )
+        response = self.client.get(rows.page("djangojobexecution", run.pk))
+        for text in ("+20 ms", "+30 ms", "+1 min 30 s", "2026-06-03 11:00:00 UTC"):
+            self.assertContains(response, text)
+
+    def test_neighbours_of_the_same_job_are_linked(self):
+        rows.job("one")
+        before = rows.execution("one", 3)
+        run = rows.execution("one", 2, retry_of=before)
+        after = rows.execution("one", 1, "Error!")
+        rows.execution("other", 2)
+        response = self.client.get(rows.page("djangojobexecution", run.pk))
+        content = response.content.decode()
+        for pk, label in (
+            (before.pk, "Previous run"),
+            (after.pk, "Next run"),
+            (before.pk, "First try"),
+        ):
+            address = rows.page("djangojobexecution", pk)
+            self.assertIn(f'<a href="{address}">{label}</a>', content)
+
+    def test_the_traceback_needs_its_permission(self):
+        run = rows.execution(
+            "one",
+            1,
+            "Error!",
+            exception="ValueError: n/a",
+            traceback='Traceback\n  token = "hunter2"\nValueError: n/a',
+        )
+        address = rows.page("djangojobexecution", run.pk)
+        self.assertContains(self.client.get(address), "hunter2")
+        self.client.force_login(rows.user("ben", "view_djangojobexecution"))
+        response = self.client.get(address)
+        self.assertContains(response, "ValueError: n/a")
+        self.assertNotContains(response, "hunter2")
+        self.assertContains(response, "You may not see tracebacks.")
+
+    def test_a_run_under_way_tells_how_long_so_far(self):
+        run = rows.execution(
+            "one", 1, "Started execution", started_time=NOON - timedelta(minutes=6)
+        )
+        response = self.client.get(rows.page("djangojobexecution", run.pk))
+        self.assertContains(response, "6 min")
+        self.assertContains(response, "so far")
+
+    def test_the_run_of_a_deleted_job_names_it(self):
+        run = rows.execution("gone", 1, job_name="Old newsletter")
+        response = self.client.get(rows.page("djangojobexecution", run.pk))
+        self.assertContains(response, "Old newsletter")
+        self.assertContains(response, "gone, deleted")

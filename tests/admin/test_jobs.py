@@ -1,0 +1,329 @@
+"""The list of jobs and the page of one."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.contrib.auth.models import User
+from django.test import TestCase, override_settings
+from django.urls import reverse
+
+from django_apscheduler.admin import stats
+from tests.admin import rows
+from tests.admin.rows import JOBS, NOON
+
+
+class AdminCase(TestCase):
+    """Signed in as a superuser, at noon."""
+
+    user: User
+
+    @classmethod
+    def setUpTestData(cls):
+        cls.user = rows.user("ana", superuser=True)
+
+    def setUp(self):
+        self.enterContext(rows.at_noon())
+        self.client.force_login(self.user)
+
+    def enterContext(self, manager):
+        # unittest has it from Python 3.11 on.
+        value = manager.__enter__()
+        self.addCleanup(manager.__exit__, None, None, None)
+        return value
+
+
+class JobListTest(AdminCase):
+    def test_a_row_tells_what_when_and_how(self):
+        rows.job(
+            "nightly-report",
+            name="Nightly report",
+            func="reports.jobs:nightly",
+            trigger=rows.NIGHTLY,
+            executor="reports",
+        )
+        run = rows.execution("nightly-report", hours=2)
+        response = self.client.get(reverse(JOBS))
+        self.assertContains(response, "Nightly report")
+        self.assertContains(response, "nightly-report")
+        self.assertContains(response, "reports.jobs:nightly")
+        self.assertContains(response, "At 03:30 every day")
+        self.assertContains(response, "cron[hour=")
+        self.assertContains(response, ">in 1 h</time>")
+        self.assertContains(response, "13:00 UTC")
+        self.assertContains(response, "2 h ago")
+        self.assertContains(response, " · 2.0 s")
+        self.assertContains(response, 'aria-label="Last run: 1 Executed"')
+        self.assertContains(response, "<code>reports</code>")
+        self.assertContains(response, rows.page("djangojobexecution", run.pk))
+
+    def test_the_number_of_queries_does_not_depend_on_the_number_of_jobs(self):
+        def queries() -> int:
+            from django.db import connection
+            from django.test.utils import CaptureQueriesContext
+
+            with CaptureQueriesContext(connection) as captured:
+                self.assertEqual(self.client.get(reverse(JOBS)).status_code, 200)
+            return len(captured)
+
+        rows.job("first")
+        rows.execution("first", hours=1)
+        few = queries()
+        for number in range(40):
+            rows.job(f"job-{number:02}")
+            for hours in range(3):
+                rows.execution(f"job-{number:02}", hours=hours)
+        self.assertEqual(queries(), few)
+        self.assertLessEqual(few, 12)
+
+    def test_each_condition_has_its_badge(self):
+        rows.job("active")
+        rows.execution("active", 1)
+        rows.job("never")
+        rows.job("paused", state="paused")
+        rows.job("finished", state="finished")
+        rows.job("disabled", state="disabled")
+        rows.job("broken", state="broken", error="Traceback\nImportError: no reports")
+        rows.job("overdue", next_run_time=NOON - timedelta(seconds=30))
+        rows.execution("overdue", 1)
+        rows.job("due", next_run_time=NOON - timedelta(seconds=2))
+        rows.execution("due", 1)
+        rows.job("running")
+        rows.execution("running", 1, "Started execution")
+        rows.job("failing")
+        for hours in (1, 2, 3):
+            rows.execution("failing", hours, "Error!")
+        rows.execution("failing", 4)
+        response = self.client.get(reverse(JOBS))
+        badges = {}
+        for job in response.context["cl"].result_list:
+            html = response.context["cl"].model_admin.condition(job)
+            badges[job.pk] = " ".join(
+                part.split("</span>")[0] for part in html.split("</svg>")[1:]
+            )
+        self.assertEqual(
+            badges,
+            {
+                "active": "Active",
+                "never": "Never run",
+                "paused": "Paused",
+                "finished": "Finished",
+                "disabled": "Disabled",
+                "broken": "Broken",
+                "overdue": "Overdue",
+                "due": "Active",
+                "running": "Running",
+                "failing": "Failing ×3",
+            },
+        )
+        self.assertContains(response, "ImportError: no reports")
+
+    def test_a_pause_says_who_why_and_until_when(self):
+        rows.job(
+            "stock",
+            state="paused",
+            paused_by="ben",
+            pause_reason="warehouse move",
+            paused_time=NOON - timedelta(hours=5),
+            resume_time=NOON + timedelta(hours=2),
+        )
+        self.assertContains(
+            self.client.get(reverse(JOBS)),
+            "by ben, 5 h ago, until 14:00 UTC: warehouse move",
+        )
+
+    def test_what_will_run_next_comes_first_and_paused_jobs_last(self):
+        rows.job("later", next_run_time=NOON + timedelta(hours=3))
+        rows.job("paused", state="paused")
+        rows.job("soon", next_run_time=NOON + timedelta(minutes=3))
+        self.assertEqual(
+            rows.listed(self.client.get(reverse(JOBS))), ["soon", "later", "paused"]
+        )
+
+    def test_search_finds_id_name_and_callable(self):
+        rows.job("a-1", name="Nightly report", func="x:y")
+        rows.job("b-2", name="Other", func="reports.jobs:run")
+        rows.job("c-report", name="Third", func="x:z")
+        rows.job("d-4", name="Fourth", func="x:w")
+        response = self.client.get(reverse(JOBS), {"q": "report"})
+        self.assertEqual(sorted(rows.listed(response)), ["a-1", "b-2", "c-report"])
+
+    def test_a_row_that_cannot_be_read_is_listed_with_the_reason(self):
+        rows.job("torn", trigger="{not json")
+        rows.job("unknown", trigger='{"type":"moon","args":{}}')
+        response = self.client.get(reverse(JOBS))
+        self.assertContains(response, "Cannot be read", count=2)
+        self.assertEqual(
+            self.client.get(rows.page("djangojob", "torn")).status_code, 200
+        )
+
+    def test_a_row_cannot_make_the_admin_import_a_trigger_class(self):
+        rows.job("custom", trigger='{"type":"antigravity:Trigger","args":{}}')
+        import sys
+
+        response = self.client.get(reverse(JOBS))
+        self.assertContains(response, "Custom trigger antigravity:Trigger")
+        self.assertNotIn("antigravity", sys.modules)
+
+    def test_text_of_a_row_is_escaped(self):
+        rows.job("x", name="<script>alert(1)</script>", func="<b>")
+        response = self.client.get(reverse(JOBS))
+        self.assertNotContains(response, "<script>alert")
+        self.assertNotContains(response, "<b>:")
+
+    @override_settings(USE_TZ=False, TIME_ZONE="America/New_York")
+    def test_it_works_without_time_zone_support(self):
+        rows.job("nightly")
+        rows.execution("nightly", 1)
+        response = self.client.get(reverse(JOBS))
+        self.assertContains(response, "09:00 EDT")
+        detail = self.client.get(rows.page("djangojob", "nightly"))
+        self.assertContains(detail, "2026-06-03 09:00:00 EDT (-04:00)")
+
+
+class RecentRunsTest(AdminCase):
+    def test_a_strip_shows_the_twenty_newest_runs_of_each_job(self):
+        busy = rows.job("busy")
+        quiet = rows.job("quiet")
+        for hours in range(25):
+            rows.execution("busy", hours)
+        rows.execution("quiet", 3)
+        found = stats.recent_runs([busy, quiet], "default")
+        self.assertEqual(
+            [run.run_time for run in found["busy"].runs],
+            [NOON - timedelta(hours=hours) for hours in range(20)],
+        )
+        self.assertEqual(len(found["quiet"].runs), 1)
+
+    def test_failures_count_until_the_last_success_and_skips_do_not_matter(self):
+        job = rows.job("flaky")
+        for hours, status in (
+            (1, "Error!"),
+            (2, "Coalesced"),
+            (3, "Lost"),
+            (4, "Missed!"),
+            (5, "Executed"),
+            (6, "Error!"),
+        ):
+            rows.execution("flaky", hours, status)
+        recent = stats.recent_runs([job], "default")["flaky"]
+        self.assertEqual(recent.failures_in_row, 2)
+        self.assertEqual(recent.last.status, "Error!")
+
+    def test_a_long_run_counts_as_running_behind_many_skips(self):
+        job = rows.job("long")
+        rows.execution("long", 30, "Started execution")
+        for hours in range(25):
+            rows.execution("long", hours, "Max instances!")
+        self.assertTrue(stats.recent_runs([job], "default")["long"].running)
+
+    def test_it_takes_two_queries(self):
+        jobs = [rows.job(f"job-{number}") for number in range(30)]
+        with self.assertNumQueries(2):
+            stats.recent_runs(jobs, "default")
+        with self.assertNumQueries(0):
+            stats.recent_runs([], "default")
+
+
+class JobPageTest(AdminCase):
+    def test_the_next_ten_times_come_from_the_trigger(self):
+        rows.job("hourly")
+        response = self.client.get(rows.page("djangojob", "hourly"))
+        for hour in range(13, 23):
+            self.assertContains(response, f"2026-06-03 {hour}:00:00 UTC")
+        self.assertNotContains(response, "2026-06-03 23:00:00 UTC")
+
+    def test_a_paused_job_shows_when_it_would_run(self):
+        rows.job("nightly", trigger=rows.NIGHTLY, state="paused")
+        response = self.client.get(rows.page("djangojob", "nightly"))
+        self.assertContains(response, "2026-06-04 03:30:00 UTC")
+        self.assertContains(response, "These are when it would run if it were active.")
+
+    def test_no_field_names_code(self):
+        rows.job("hourly")
+        response = self.client.get(rows.page("djangojob", "hourly"))
+        form = response.context["adminform"].form
+        self.assertEqual(
+            sorted(form.fields),
+            ["coalesce", "max_instances", "misfire_grace_time", "name"],
+        )
+
+    def test_a_broken_job_shows_error_and_remedy(self):
+        rows.job(
+            "geo",
+            state="broken",
+            error="Traceback (most recent call last):\nModuleNotFoundError: geo",
+        )
+        response = self.client.get(rows.page("djangojob", "geo"))
+        self.assertContains(response, "ModuleNotFoundError: geo")
+        self.assertContains(response, "manage.py apscheduler resign geo")
+        self.assertNotContains(response, "Run now")
+
+    def test_arguments_need_their_permission(self):
+        rows.job("secret", kwargs='{"token":"hunter2"}')
+        address = rows.page("djangojob", "secret")
+        self.assertContains(self.client.get(address), "hunter2")
+        self.client.force_login(rows.user("ben", "view_djangojob"))
+        self.assertNotContains(self.client.get(address), "hunter2")
+        self.client.force_login(rows.user("eva", "view_djangojob", "view_sensitive"))
+        self.assertContains(self.client.get(address), "hunter2")
+
+    def test_ids_with_any_characters_have_pages(self):
+        for pk in ("a/b c", "100%", "ü_?&=#", "x/run"):
+            with self.subTest(pk=pk):
+                rows.job(pk)
+                response = self.client.get(reverse(JOBS), {"q": pk})
+                job = response.context["cl"].result_list[0]
+                admin = response.context["cl"].model_admin
+                html = admin.levers(job)
+                address = html.split('formaction="')[1].split('"')[0]
+                self.assertEqual(self.client.get(address).status_code, 405)
+
+    def test_a_job_that_is_gone_is_reported(self):
+        response = self.client.get(rows.page("djangojob", "nobody"), follow=True)
+        self.assertContains(response, "nobody")
+        self.assertContains(response, "doesn’t exist")
+
+    def test_jobs_are_not_added_here(self):
+        response = self.client.get(reverse("admin:django_apscheduler_djangojob_add"))
+        self.assertEqual(response.status_code, 403)
+
+
+class BannerTest(AdminCase):
+    def test_no_scheduler_is_an_alert_with_the_command(self):
+        rows.job("late", next_run_time=NOON - timedelta(minutes=1))
+        response = self.client.get(reverse(JOBS))
+        self.assertContains(response, 'role="alert"')
+        self.assertContains(response, "No scheduler is running.")
+        self.assertContains(response, "<code>manage.py runapscheduler</code>")
+        self.assertContains(response, "1 job overdue")
+        self.assertContains(response, "?state=overdue")
+
+    def test_schedulers_alive_are_counted(self):
+        rows.process()
+        rows.process(host="web-2")
+        rows.process(state="dead", seconds=-3600)
+        for name in (JOBS, rows.LOG, rows.SCHEDULERS):
+            with self.subTest(page=name):
+                response = self.client.get(reverse(name))
+                self.assertContains(response, "2 schedulers alive")
+                self.assertContains(response, "last heartbeat 1.")
+                self.assertNotContains(response, "No scheduler is running")
+
+    def test_a_scheduler_without_heartbeat_is_not_alive(self):
+        rows.process(seconds=-3)
+        response = self.client.get(reverse(JOBS))
+        self.assertContains(response, "No scheduler is running.")
+        self.assertContains(response, "1 without heartbeat")
+
+    def test_a_pause_of_everything_is_said(self):
+        from django_apscheduler.models import SchedulerControl
+
+        rows.process()
+        SchedulerControl.objects.update_or_create(
+            pk=SchedulerControl.ROW,
+            defaults={"paused": True, "paused_by": "ben", "pause_reason": "move"},
+        )
+        self.assertContains(
+            self.client.get(reverse(JOBS)), "all jobs paused by ben: move"
+        )
