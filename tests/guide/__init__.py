@@ -1,0 +1,1 @@
+"""The user guide as tests: each names the section whose sentence it holds."""
