@@ -97,8 +97,10 @@ def astimezone(obj: Any) -> tzinfo | None:
     """
     if obj is None:
         return None
-    if isinstance(obj, ZoneInfo) or obj is utc:
+    if obj is utc:
         return obj
+    if isinstance(obj, ZoneInfo):
+        return utc if obj.key == "UTC" else obj
     if isinstance(obj, str):
         if obj.upper() == "UTC":
             return utc

@@ -33,8 +33,8 @@ class NeverFiresError(ValueError):
 
     def __init__(self, trigger: Any):
         super().__init__(
-            f"the trigger {trigger} will never fire from now on (its fields name no "
-            "date that exists, or its end has passed); correct the trigger"
+            f"the trigger {trigger} will never fire: its fields name no date that "
+            "exists, or its end has passed; correct the trigger"
         )
 
 

@@ -119,15 +119,7 @@ class JobMethods(AddingMethods):
         self._check_off_loop(store, "modify_job")
         with store.lock:
             job = self._load(store, alias, job_id)
-            before = job.trigger
-            change(job)
-            if (
-                "trigger" in job.changes
-                and "next_run_time" not in job.changes
-                and job.next_run_time is not None
-                and (job.trigger != before or job.nominal_time is None)
-            ):
-                self._recompute(job)
+            self._change(job, change)
             store.update_job(job)
             job.changes.clear()
         if held is not None and held is not job:
@@ -136,11 +128,25 @@ class JobMethods(AddingMethods):
         self._announce(store, JobEvent(EVENT_JOB_MODIFIED, job_id, alias))
         return job
 
-    def _recompute(self, job: Job) -> None:
+    def _change(self, job: Job, change: Callable[[Job], None]) -> None:
+        saved = {name: getattr(job, name) for name in _STATE if hasattr(job, name)}
+        before = job.trigger
+        change(job)
+        if "trigger" not in job.changes or "next_run_time" in job.changes:
+            return
+        if job.trigger == before:
+            # The same schedule declared again keeps its anchor and its timing.
+            job.trigger = before
+            return
         run_time, nominal = first_fire(job.trigger, job.uid, clock.now(self.timezone))
         if run_time is None:
-            raise NeverFiresError(job.trigger)
-        job.next_run_time, job.nominal_time = run_time, nominal
+            never = NeverFiresError(job.trigger)
+            # All or nothing: a store may hold this very object.
+            for name, value in saved.items():
+                setattr(job, name, value)
+            raise never
+        if job.next_run_time is not None:
+            job.next_run_time, job.nominal_time = run_time, nominal
 
     # Finding.
 
@@ -328,9 +334,13 @@ class JobMethods(AddingMethods):
         self._add(load_jobs(self, infile), jobstore, replace_existing=True)
 
 
+#: The attributes that make up a job.
+_STATE = tuple(name for name in Job.__slots__ if name != "__weakref__")
+
+
 def _copy(source: Job, target: Job) -> None:
-    for name in Job.__slots__:
-        if name != "__weakref__" and hasattr(source, name):
+    for name in _STATE:
+        if hasattr(source, name):
             setattr(target, name, getattr(source, name))
 
 

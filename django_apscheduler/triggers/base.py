@@ -90,7 +90,14 @@ class BaseTrigger(ABC):
         if type(other) is not type(self):
             return NotImplemented
         assert isinstance(other, BaseTrigger)
-        return self.get_arguments() == other.get_arguments()
+        return self._comparable() == other._comparable()
+
+    def _comparable(self) -> dict[str, Any]:
+        """Return the arguments with time zones in one form: names or objects are one."""
+        arguments = self.get_arguments()
+        if "timezone" in arguments:
+            arguments["timezone"] = astimezone(arguments["timezone"])
+        return arguments
 
     def __hash__(self) -> int:
         # Values may be unhashable (lists) or equal in spite of differing types.
@@ -186,7 +193,7 @@ def latest_fire_time(
     Return the latest fire time not after ``now`` from a function that looks forward.
 
     Looks at ever longer stretches before ``now`` until one holds a fire time, then
-    halves the rest: some sixty questions, whatever the schedule.
+    halves the rest: some dozens of questions at most, whatever the schedule.
     """
     stretch = timedelta(minutes=1)
     while True:
@@ -197,16 +204,19 @@ def latest_fire_time(
         if start <= EARLIEST:
             return None
         stretch *= 8
-    # Nothing fires from `ceiling` up to now.
+    # The answer is `latest` or lies between floor and ceiling.
     floor, ceiling = latest.astimezone(utc), now + resolution
-    while ceiling - floor > resolution:
-        middle = floor + max((ceiling - floor) / 2, resolution)
+    while True:
+        following = fire_at_or_after(floor + resolution)
+        if following is None or not floor < following.astimezone(utc) <= now:
+            return latest
+        latest, floor = following, following.astimezone(utc)
+        middle = floor + (ceiling - floor) / 2
         found = fire_at_or_after(middle)
         if found is not None and found.astimezone(utc) <= now:
             latest, floor = found, found.astimezone(utc)
         else:
             ceiling = middle
-    return latest
 
 
 def check_timezone(timezone: Any, *moments: Any) -> tzinfo:

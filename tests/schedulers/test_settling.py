@@ -1,0 +1,162 @@
+"""The settler: natural batches, starts, outages, and what cannot be written."""
+
+import threading
+from datetime import datetime, timezone
+
+import pytest
+
+from django_apscheduler.jobstores.base import Outcome, Run
+from django_apscheduler.jobstores.memory import MemoryJobStore
+from django_apscheduler.schedulers import settling
+from django_apscheduler.schedulers.settling import Settler
+from tests.jobstores.test_contract import make
+
+NOON = datetime(2026, 6, 1, 12, 0, tzinfo=timezone.utc)
+
+
+class LoggingStore(MemoryJobStore):
+    """A store that writes down what it is asked to write, when the gate is open."""
+
+    def __init__(self):
+        super().__init__()
+        self.gate = threading.Event()
+        self.gate.set()
+        self.entered = threading.Semaphore(0)
+        self.batches = []
+        self.started = []
+        self.failures = 0
+        self.poison = None
+        self.answers = True
+
+    def settle(self, outcomes):
+        self.entered.release()
+        self.gate.wait(10)
+        if self.failures:
+            self.failures -= 1
+            raise OSError("database is gone")
+        if self.poison in outcomes:
+            raise ValueError("value too long")
+        self.batches.append(outcomes)
+        return outcomes
+
+    def confirm_starts(self, runs):
+        self.started += runs
+        return [run for run in runs if run.attempt != 99]
+
+    def get_next_run_time(self):
+        if not self.answers:
+            raise OSError("database is gone")
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch):
+    monkeypatch.setattr(settling, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(settling, "LONGEST_PAUSE", 0.002)
+
+
+@pytest.fixture
+def store():
+    return LoggingStore()
+
+
+@pytest.fixture
+def settler(store):
+    told = []
+    settler = Settler(store, "default", told.extend)
+    settler.told = told
+    settler.start()
+    yield settler
+    if settler._thread.is_alive():
+        settler.stop()
+
+
+def outcome(**extra):
+    run = Run(make("a"), "default", [NOON], execution_ids=[1], **extra)
+    return Outcome(run, 0, "Executed")
+
+
+def finish(settler, item):
+    settler.finished(item.run, [item])
+
+
+def test_what_gathers_during_one_write_is_the_next_batch(settler, store):
+    store.gate.clear()
+    items = [outcome() for _ in range(6)]
+    finish(settler, items[0])
+    assert store.entered.acquire(timeout=10)
+    for item in items[1:]:
+        finish(settler, item)
+    assert settler.backlog == 5
+    store.gate.set()
+    settler.stop()
+    assert store.batches == [items[:1], items[1:]]
+    assert settler.told == items
+
+
+def test_stopping_writes_what_is_left(settler, store):
+    items = [outcome() for _ in range(3)]
+    for item in items:
+        finish(settler, item)
+    settler.stop()
+    assert [item for batch in store.batches for item in batch] == items
+
+
+def test_a_body_that_goes_on_is_written_as_started_and_a_short_one_is_not(
+    settler, store, monkeypatch
+):
+    monkeypatch.setattr(settling, "START_SECONDS", 0.005)
+    slow, short = outcome(), outcome()
+    settler.began(short.run)
+    finish(settler, short)
+    settler.began(slow.run)
+    for _ in range(1000):
+        if store.started:
+            break
+        threading.Event().wait(0.005)
+    finish(settler, slow)
+    settler.stop()
+    assert store.started == [slow.run]
+
+
+@pytest.mark.parametrize(("attempt", "ours"), [(2, True), (99, False)])
+def test_a_start_that_must_be_confirmed_is_written_before_the_body(
+    settler, store, attempt, ours
+):
+    run = outcome(confirm_start=True, attempt=attempt).run
+    assert settler.began(run) is ours
+    assert store.started == [run]
+
+
+def test_outcomes_are_kept_through_an_outage(settler, store):
+    store.failures, store.answers = 40, False
+    items = [outcome() for _ in range(3)]
+    for item in items:
+        finish(settler, item)
+    settler.stop()
+    assert sorted(map(id, settler.told)) == sorted(map(id, items))
+
+
+def test_one_outcome_that_the_database_refuses_does_not_hold_up_others(
+    settler, store, caplog
+):
+    store.gate.clear()
+    first, bad, good = outcome(), outcome(), outcome()
+    store.poison = bad
+    finish(settler, first)
+    assert store.entered.acquire(timeout=10)
+    finish(settler, bad)
+    finish(settler, good)
+    store.gate.set()
+    settler.stop()
+    assert settler.told == [first, good]
+    assert "Gave up writing" in caplog.text
+
+
+def test_a_store_that_is_gone_for_good_does_not_keep_a_process_from_ending(
+    settler, store, monkeypatch
+):
+    monkeypatch.setattr(settling, "LAST_ATTEMPTS_SECONDS", 0.05)
+    store.failures, store.answers = 10**9, False
+    finish(settler, outcome())
+    settler.stop()
+    assert settler.told == []
