@@ -291,7 +291,7 @@ class ExecutionAdmin(SchedulerAdmin):
         if following is None:
             return text
         return format_html(
-            '{} <a href="{}">{}</a>',
+            '{}<p class="dja-help"><a href="{}">{}</a></p>',
             text,
             self._address(following.pk),
             gettext("The run of %(moment)s")
