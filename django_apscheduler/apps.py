@@ -23,7 +23,7 @@ class DjangoApschedulerConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from django_apscheduler import connections, events, signals, util
+        from django_apscheduler import checks, connections, events, signals, util
         from django_apscheduler.executors import base, pool
 
         util.set_default_timezone(default_timezone)
@@ -31,6 +31,7 @@ class DjangoApschedulerConfig(AppConfig):
         if SET_UP_CHILD not in pool.child_initializers:
             pool.child_initializers.append(SET_UP_CHILD)
         events.add_hook(signals.send)
+        checks.register_checks()
 
 
 def set_up_child() -> None:

@@ -96,12 +96,8 @@ def synchronise(
     return report
 
 
-def publish(started_time: datetime) -> None:
-    """
-    List this process's declarations in its rows, for other processes to heed.
-
-    :param started_time: when this process started, aware
-    """
+def publish() -> None:
+    """List this process's declarations in its rows, for other processes to heed."""
     settings = conf.configuration()
     declared = registry.declarations().values()
     for using, aliases in django_stores(settings).items():
@@ -306,7 +302,7 @@ class _Sync:
         if row is None:
             self.add(declaration, text)
         elif row.state == DISABLED:
-            self.enable(row, wanted, text)
+            self.enable(row, declaration, text)
         elif row.declaration == text:
             self.report.unchanged.append(row.id)
         elif row.state == FINISHED:
@@ -321,18 +317,13 @@ class _Sync:
             self.change(row, wanted, text)
 
     def add(self, declaration: Declaration, text: str) -> None:
-        options = declaration.job_options()
-        grace = options.get(
-            "misfire_grace_time", self.job_defaults["misfire_grace_time"]
-        )
-        now = clock.now()
-        first = declaration.trigger.get_next_fire_time(None, now)
-        if first is None or (grace and first < now - timedelta(seconds=grace)):
-            # A one-off whose time has passed: it ran, long ago, or missed its time.
+        if self.is_past(declaration):
             self.report.past.append(declaration.id)
             return
         try:
-            self.scheduler.add_job(jobstore=declaration.jobstore, **options)
+            self.scheduler.add_job(
+                jobstore=declaration.jobstore, **declaration.job_options()
+            )
         except ConflictingIdError:
             # Another process that starts at this moment was first.
             logger.info("Job %s was added by another process", declaration.id)
@@ -358,11 +349,16 @@ class _Sync:
         if held:
             self.report.overridden[row.id] = held
 
-    def enable(self, row: DjangoJob, wanted: dict[str, Any], text: str) -> None:
-        self.scheduler.resume_job(row.id)
-        self.change(row, wanted, text)
+    def enable(self, row: DjangoJob, declaration: Declaration, text: str) -> None:
+        """Put a job back that had gone from the code; it counts from now."""
+        if self.is_past(declaration):
+            self.report.past.append(row.id)
+            return
+        self.change(row, as_declared(declaration, self.job_defaults), text)
         if row.paused_time is not None:
-            self.scheduler.pause_job(row.id)
+            self.save(row.id, state=PAUSED)
+        else:
+            self.scheduler.resume_job(row.id)
         if row.id in self.report.unchanged:
             self.report.unchanged.remove(row.id)
         self.report.enabled.append(row.id)
@@ -370,11 +366,22 @@ class _Sync:
     def disable(self, row: DjangoJob) -> None:
         if row.state in (DISABLED, FINISHED):
             return
-        paused = row.state == PAUSED
-        if not paused:
+        if row.state == PAUSED:
+            # `paused_time` stays, and says that it comes back paused.
+            self.save(row.id, state=DISABLED)
+        else:
             self.scheduler.pause_job(row.id)
-        self.save(row.id, state=DISABLED)
+            self.save(row.id, state=DISABLED, paused_time=None)
         self.report.disabled.append(row.id)
+
+    def is_past(self, declaration: Declaration) -> bool:
+        """Tell whether a one-off's time has passed: it ran, or missed its time."""
+        grace = declaration.options.get(
+            "misfire_grace_time", self.job_defaults["misfire_grace_time"]
+        )
+        now = clock.now()
+        first = declaration.trigger.get_next_fire_time(None, now)
+        return first is None or bool(grace and first < now - timedelta(seconds=grace))
 
     def save(self, job_id: str, **columns: Any) -> None:
         DjangoJob.objects.using(self.using).filter(id=job_id).update(**columns)

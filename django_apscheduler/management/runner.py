@@ -57,6 +57,7 @@ class Runner:
     The life of ``runapscheduler``: start, watch, drain, shut down.
 
     :param scheduler: configured, not started
+    :param blocking: whether its ``start()`` returns only when it has been shut down
     :param drain_timeout: seconds to wait for running jobs after the first signal
     :param run_for: seconds after which to stop by itself, or None
     :param synchronise: called each minute, or None
@@ -67,12 +68,14 @@ class Runner:
         scheduler: Any,
         console: Console,
         *,
+        blocking: bool = False,
         drain_timeout: float,
         run_for: float | None = None,
         synchronise: Callable[[], Any] | None = None,
     ):
         self.scheduler = scheduler
         self.console = console
+        self.blocking = blocking
         self.drain_timeout = drain_timeout
         self.run_for = run_for
         self.synchronise = synchronise
@@ -109,43 +112,63 @@ class Runner:
         """
         Start the scheduler and return the exit status when it has ended.
 
-        :param ready: called once the scheduler has started
+        :param ready: called once the scheduler has started, before any job runs; what
+            it raises ends the scheduler, and is raised
         """
-        if getattr(self.scheduler, "blocks", False):
-            return self._run_blocking(ready)
         set_scheduler(self.scheduler)
         try:
-            self.scheduler.start()
-            ready()
+            if self.blocking:
+                return self._run_blocking(ready)
+            self.scheduler.start(paused=True)
+            self._begin(ready)
             self._watch()
             return self.finish()
         finally:
             set_scheduler(None)
 
+    def _begin(self, ready: Callable[[], None]) -> None:
+        try:
+            ready()
+        except BaseException:
+            self.scheduler.shutdown(wait=False)
+            raise
+        if not self.stopping.is_set():
+            self.scheduler.resume()
+
     def _run_blocking(self, ready: Callable[[], None]) -> int:
-        """Run a scheduler whose ``start()`` returns when it has been shut down."""
-        set_scheduler(self.scheduler)
+        """Let the scheduler have this thread, and watch it from another."""
+        errors: list[BaseException] = []
 
         def supervise() -> None:
-            while not self.scheduler.running and not self.stopping.wait(0.02):
-                if self._status is not None:
+            while not self.scheduler.running:
+                if self.stopping.wait(0.02):
                     return
-            ready()
-            self._watch()
-            self.finish()
+            try:
+                self._begin(ready)
+                self._watch()
+                self.finish()
+            except BaseException as error:  # noqa: BLE001 (raised again by the caller)
+                errors.append(error)
 
         supervisor = threading.Thread(target=supervise, name="apscheduler-supervisor")
         supervisor.start()
         try:
-            self.scheduler.start()
-        except BaseException:
-            self._status = EXIT_FAILED
-            self.stopping.set()
-            raise
-        finally:
-            supervisor.join()
-            set_scheduler(None)
+            self.scheduler.start(paused=True)
+        except Exception as error:
+            # The supervisor sees to a loop that failed; not so to a start that did.
+            if self.scheduler.failure is None:
+                errors.append(error)
+                self.stopping.set()
+        supervisor.join()
+        if errors:
+            raise errors[0]
         return EXIT_FAILED if self._status is None else self._status
+
+    def stop_now(self, reason: str) -> None:
+        """Stop from another thread, and wait until that is done."""
+        self.stop(reason)
+        if self.scheduler.running:
+            self.finish()
 
     def _watch(self) -> None:
         """Return when the scheduler is to stop, or has stopped by itself."""

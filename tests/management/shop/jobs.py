@@ -1,0 +1,64 @@
+"""Jobs for the tests of the commands. They write what they do into a ledger file."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from django_apscheduler import current_run, scheduled_job
+
+WANTED = os.environ.get("SHOP_JOBS", "tick").split(",")
+
+
+def note(text: str) -> None:
+    """Append a line; one write, so that lines of several processes do not mix."""
+    with open(os.environ["LEDGER"], "a") as ledger:
+        ledger.write(f"{text}\n")
+
+
+def tick():
+    """Count the seconds."""
+    note(f"tick {current_run().run_time.isoformat()}")
+
+
+def fail():
+    raise ValueError("no such\ncurrency")
+
+
+def slow():
+    note("slow begins")
+    time.sleep(float(os.environ.get("SLOW_SECONDS", "3")))
+    note("slow ends")
+
+
+def crunch():
+    from django.conf import settings
+
+    note(f"crunch {settings.TIME_ZONE} {os.getpid()} {os.getppid()}")
+
+
+async def wait():
+    from django_apscheduler.models import DjangoJob
+
+    note(f"wait {await DjangoJob.objects.acount()}")
+
+
+if os.environ.get("EXTRA"):
+    __import__(os.environ["EXTRA"])
+
+if "tick" in WANTED:
+    scheduled_job("interval", seconds=1, id="tick")(tick)
+if "fail" in WANTED:
+    scheduled_job("interval", seconds=1, id="fail")(fail)
+if "slow" in WANTED:
+    scheduled_job("interval", seconds=1, id="slow")(slow)
+if "crunch" in WANTED:
+    scheduled_job("interval", seconds=1, id="crunch", executor="processpool")(crunch)
+if "wait" in WANTED:
+    scheduled_job("interval", seconds=1, id="wait", executor="asyncio")(wait)
+if "nightly" in WANTED:
+    scheduled_job("cron", hour=3, id="nightly", name="Nightly report")(tick)
+if "never" in WANTED:
+    scheduled_job("cron", month=2, day=30, id="never")(tick)
+if "broken" in WANTED:
+    raise RuntimeError("this module is broken")
