@@ -8,7 +8,11 @@ connection's own zone say.
 
 from __future__ import annotations
 
-from datetime import date, datetime, timezone
+import copy
+import logging
+import threading
+from collections import deque
+from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 from django import forms
@@ -17,7 +21,19 @@ from django.core.exceptions import ValidationError
 from django.db import connections, models, router
 from django.utils import timezone as django_timezone
 
+logger = logging.getLogger(__name__)
+
 utc = timezone.utc
+
+#: Options of the engine's own PostgreSQL connections: a peer that has vanished without
+#: a word is noticed before its lease runs out.
+KEEPALIVE_OPTIONS = {
+    "keepalives": 1,
+    "keepalives_idle": 3,
+    "keepalives_interval": 1,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 5000,
+}
 
 
 def current_zone():
@@ -147,39 +163,43 @@ class KeyField(models.CharField):
         return parameters
 
 
-class ActiveIndex(models.Index):
+class PartialIndex(models.Index):
     """
-    An index over ``key`` for the few rows whose ``status`` is one of ``statuses``.
+    An index over ``key`` for the few rows whose ``column`` is one of ``values``.
 
-    Databases without partial indexes (MySQL, MariaDB) get one over (status, key).
+    Databases without partial indexes (MySQL, MariaDB) get one over (column, key).
     """
 
-    def __init__(self, *, key: str, statuses: list[str], name: str):
-        super().__init__(fields=["status", key], name=name)
+    def __init__(self, *, key: str, column: str, values: list[str], name: str):
+        super().__init__(fields=[column, key], name=name)
         self.key = key
-        self.statuses = statuses
+        self.column = column
+        self.values = values
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "key": self.key,
+            "column": self.column,
+            "values": self.values,
+            "name": self.name,
+        }
 
     def deconstruct(self):
         path = f"{type(self).__module__}.{type(self).__qualname__}"
-        return (
-            path,
-            (),
-            {"key": self.key, "statuses": self.statuses, "name": self.name},
-        )
+        return path, (), self._options()
 
     def clone(self):
-        return type(self)(key=self.key, statuses=self.statuses, name=self.name)
+        return type(self)(**self._options())
 
     def create_sql(self, model, schema_editor, using="", **kwargs):
-        index: models.Index
         if schema_editor.connection.features.supports_partial_indexes:
             index = models.Index(
                 fields=[self.key],
                 name=self.name,
-                condition=models.Q(status__in=self.statuses),
+                condition=models.Q(**{f"{self.column}__in": self.values}),
             )
         else:
-            index = models.Index(fields=["status", self.key], name=self.name)
+            index = models.Index(fields=[self.column, self.key], name=self.name)
         return index.create_sql(model, schema_editor, using=using, **kwargs)
 
 
@@ -235,6 +255,17 @@ def database_now(using: str) -> datetime:
     return value.replace(tzinfo=utc)
 
 
+def moment(now: datetime | None, later: timedelta = timedelta(0)) -> Any:
+    """
+    Return an expression for the present plus ``later``.
+
+    :param now: aware; the database's clock when None
+    """
+    if now is not None:
+        return now + later
+    return DatabaseNow() + later if later else DatabaseNow()
+
+
 def resolve_alias(using: str | None = None) -> str:
     """
     Return the alias of the database that holds the jobs.
@@ -247,3 +278,85 @@ def resolve_alias(using: str | None = None) -> str:
 
         using = router.db_for_write(DjangoJob)
     return connections[using].alias
+
+
+class PrivateConnection:
+    """
+    A connection of the engine's own to a database, apart from the user's.
+
+    Inside ``with``, the calling thread's ORM uses it under the ordinary alias, so that
+    a claim never joins a transaction that a body or a view has open. It belongs to no
+    pool, is kept until `close`, and is replaced when it has broken. One thread at a
+    time uses it; others wait.
+
+    :param alias: the database's alias
+    """
+
+    def __init__(self, alias: str):
+        self.alias = alias
+        self._lock = threading.RLock()
+        self._wrapper: Any = None
+        self._depth = 0
+        self._ordinary: Any = None
+
+    def __enter__(self) -> Any:
+        self._lock.acquire()
+        try:
+            if self._depth == 0:
+                ordinary = connections[self.alias]
+                if self._wrapper is None:
+                    self._wrapper = private_wrapper(ordinary)
+                self._ordinary = ordinary
+                connections[self.alias] = self._wrapper
+            self._depth += 1
+        except BaseException:
+            self._lock.release()
+            raise
+        return self._wrapper
+
+    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
+        try:
+            self._depth -= 1
+            if self._depth == 0:
+                connections[self.alias] = self._ordinary
+                self._ordinary = None
+                if error is not None:
+                    # Whatever went wrong, the next use begins with a sound connection.
+                    self._discard()
+        finally:
+            self._lock.release()
+
+    def close(self) -> None:
+        """Close the connection; a later use opens a new one."""
+        with self._lock:
+            self._discard()
+
+    def _discard(self) -> None:
+        wrapper, self._wrapper = self._wrapper, None
+        if wrapper is not None:
+            try:
+                wrapper.close()
+            except Exception:
+                # A connection that is broken already may fail to say goodbye.
+                logger.debug("Closing a broken connection failed", exc_info=True)
+
+
+def private_wrapper(ordinary: Any) -> Any:
+    """Return a new, unconnected wrapper with the settings of ``ordinary``."""
+    options = copy.deepcopy(ordinary.settings_dict)
+    options["CONN_MAX_AGE"] = None
+    options["CONN_HEALTH_CHECKS"] = False
+    options["ATOMIC_REQUESTS"] = False
+    # A transaction that somebody left open would keep claims from committing.
+    options["AUTOCOMMIT"] = True
+    extra = options.setdefault("OPTIONS", {})
+    extra.pop("pool", None)
+    if ordinary.vendor == "postgresql":
+        for name, value in KEEPALIVE_OPTIONS.items():
+            extra.setdefault(name, value)
+    wrapper = type(ordinary)(options, ordinary.alias)
+    # Used by one thread at a time, though not always the same; see PrivateConnection.
+    wrapper.inc_thread_sharing()
+    # With DEBUG on, Django would remember thousands of the engine's queries.
+    wrapper.queries_log = deque(maxlen=0)
+    return wrapper

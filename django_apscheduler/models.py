@@ -15,7 +15,7 @@ from django.db import models, router
 from django.utils.translation import gettext_lazy as _
 
 from django_apscheduler import clock
-from django_apscheduler.db import ActiveIndex, KeyField, UTCDateTimeField
+from django_apscheduler.db import KeyField, PartialIndex, UTCDateTimeField
 
 #: Rows deleted by one statement when history is pruned, so that no lock lasts long.
 PRUNE_ROWS = 2000
@@ -128,7 +128,13 @@ class DjangoJob(models.Model):
             # Exactly the order in which a scheduler claims.
             models.Index(
                 fields=["executor", "next_run_time", "id"], name="apscheduler_job_due"
-            )
+            ),
+            PartialIndex(
+                key="resume_time",
+                column="state",
+                values=["paused", "broken"],
+                name="apscheduler_job_halted",
+            ),
         ]
         permissions = [
             ("run_job", "Can run a job now"),
@@ -297,9 +303,10 @@ class DjangoJobExecution(models.Model):
         indexes = [
             models.Index(fields=["run_time", "id"], name="apscheduler_exec_time"),
             models.Index(fields=["job", "run_time", "id"], name="apscheduler_exec_job"),
-            ActiveIndex(
+            PartialIndex(
                 key="job",
-                statuses=["Queued", "Claimed", "Started execution"],
+                column="status",
+                values=["Queued", "Claimed", "Started execution"],
                 name="apscheduler_exec_active",
             ),
         ]

@@ -284,7 +284,7 @@ class _Encoder:
             return {"$pickle": self._pickled(value, path)}
         raise SerializationError(
             f"{path} is a {_type_name(value)}, which cannot be stored as JSON; "
-            f"{_REMEDY}, or let the job store pickle (DjangoJobStore(pickle=True))"
+            f"{_REMEDY}, or let the job store pickle (DjangoJobStore(allow_pickle=True))"
         )
 
     def _pickled(self, value: Any, path: str) -> str:
@@ -366,7 +366,7 @@ def _unpickle(inner: str, allowed: bool) -> Any:
     if not allowed:
         raise SerializationError(
             "an argument is stored as a pickle, which this job store does not load; "
-            "use DjangoJobStore(pickle=True) or add the job again without it"
+            "use DjangoJobStore(allow_pickle=True) or add the job again without it"
         )
     try:
         return pickle_module.loads(base64.b64decode(inner, validate=True))

@@ -99,7 +99,7 @@ def test_what_json_cannot_carry_is_refused_with_its_path_and_the_remedy():
     assert str(caught.value) == (
         f"args[1]['when'][0] is a {__name__}.Unknown, which cannot be stored as JSON; "
         "pass something simpler, such as a primary key or a text, and look the object "
-        "up inside the job, or let the job store pickle (DjangoJobStore(pickle=True))"
+        "up inside the job, or let the job store pickle (DjangoJobStore(allow_pickle=True))"
     )
 
 
@@ -163,7 +163,9 @@ def test_a_text_that_was_not_written_here_is_a_clear_error(text):
 
 def test_pickle_is_opt_in_for_writing_and_for_reading():
     stored = dump_arguments([Unknown()], pickle=True)
-    with pytest.raises(SerializationError, match=r"DjangoJobStore\(pickle=True\)"):
+    with pytest.raises(
+        SerializationError, match=r"DjangoJobStore\(allow_pickle=True\)"
+    ):
         load_arguments(stored)
     assert load_arguments(stored, pickle=True) == (Unknown(),)
 

@@ -5,9 +5,10 @@ from datetime import timezone as datetime_timezone
 
 import django.core.validators
 import django.db.models.deletion
-import django_apscheduler.db
 from django.db import migrations, models
 from django.utils import timezone
+
+import django_apscheduler.db
 
 utc = datetime_timezone.utc
 
@@ -781,10 +782,20 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="djangojobexecution",
-            index=django_apscheduler.db.ActiveIndex(
+            index=django_apscheduler.db.PartialIndex(
                 key="job",
+                column="status",
+                values=["Queued", "Claimed", "Started execution"],
                 name="apscheduler_exec_active",
-                statuses=["Queued", "Claimed", "Started execution"],
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="djangojob",
+            index=django_apscheduler.db.PartialIndex(
+                key="resume_time",
+                column="state",
+                values=["paused", "broken"],
+                name="apscheduler_job_halted",
             ),
         ),
         migrations.AddIndex(

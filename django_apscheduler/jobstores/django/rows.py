@@ -1,0 +1,182 @@
+"""Between a job and its row."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django_apscheduler.job import ACTIVE, PAUSED, Job
+from django_apscheduler.jobstores.base import TransientJobError
+from django_apscheduler.jobstores.django import (
+    arguments,  # noqa: F401 (teaches the serialiser model instances)
+    signing,
+)
+from django_apscheduler.serialization import (
+    dump_arguments,
+    dump_trigger,
+    load_arguments,
+    load_trigger,
+)
+from django_apscheduler.util import utc
+
+
+class Row(NamedTuple):
+    """What a job is made from: columns of `DjangoJob`, in this order."""
+
+    id: str
+    uid: UUID
+    name: str
+    func: str
+    trigger: str
+    args: str
+    kwargs: str
+    signature: str
+    executor: str
+    coalesce: bool
+    misfire_grace_time: int | None
+    max_instances: int
+    timeout: float | None
+    on_lost: str
+    transactional: bool
+    state: str
+    next_run_time: datetime | None
+    nominal_time: datetime | None
+    anchor_time: datetime | None
+    revision: int
+    error: str
+
+    def signed(self) -> bool:
+        """Tell whether the row's signature holds for what it says to run."""
+        return signing.verify(
+            self.signature, self.id, self.func, self.args, self.kwargs, self.trigger
+        )
+
+
+COLUMNS = Row._fields
+
+#: Attributes of a job whose column has the same name and value.
+PLAIN = (
+    "name",
+    "executor",
+    "coalesce",
+    "misfire_grace_time",
+    "max_instances",
+    "on_lost",
+    "transactional",
+    "timeout",
+)
+
+
+class Unsigned(ValueError):
+    """Raised for a row that says to run what no code of this project has written."""
+
+    def __init__(self) -> None:
+        super().__init__(signing.INVALID)
+
+
+def to_job(row: Row, *, allow_pickle: bool = False) -> Job:
+    """
+    Return the job that a row describes. Its callable is not imported yet.
+
+    :raises Unsigned: when its signature does not hold
+    :raises SerializationError: when its trigger or arguments cannot be restored
+    """
+    if not row.signed():
+        raise Unsigned
+    job = Job.__new__(Job)
+    job._scheduler = None
+    job._jobstore_alias = None
+    job._func = None
+    job.func_ref = row.func
+    job.id = row.id
+    job.uid = row.uid
+    job.name = row.name
+    job.args = load_arguments(row.args, pickle=allow_pickle)
+    job.kwargs = load_arguments(row.kwargs, pickle=allow_pickle)
+    job.trigger = load_trigger(row.trigger, row.anchor_time)
+    job.executor = row.executor
+    job.coalesce = row.coalesce
+    job.misfire_grace_time = row.misfire_grace_time
+    job.max_instances = row.max_instances
+    job.on_lost = row.on_lost
+    job.transactional = row.transactional
+    if _HAS_TIMEOUT:
+        job.timeout = row.timeout
+    job.state = row.state
+    job.next_run_time = row.next_run_time if row.state == ACTIVE else None
+    job.nominal_time = row.nominal_time
+    job.revision = row.revision
+    job.error = row.error
+    job.changes = set()
+    return job
+
+
+_HAS_TIMEOUT = "timeout" in Job.__slots__
+
+
+def for_people(job: Job) -> Job:
+    """Show the job's times in its trigger's zone, as the trigger itself does."""
+    zone = getattr(job.trigger, "timezone", None)
+    if zone is not None and job.next_run_time is not None:
+        job.next_run_time = job.next_run_time.astimezone(zone)
+    return job
+
+
+def call_columns(job: Job, *, allow_pickle: bool = False) -> dict[str, str]:
+    """
+    Return the columns that say what to run.
+
+    :raises TransientJobError: when the callable has no importable name
+    :raises SerializationError: naming the argument that cannot be stored
+    """
+    if job.func_ref is None:
+        raise TransientJobError(job.id)
+    return {
+        "func": job.func_ref,
+        "args": dump_arguments(job.stored_args, pickle=allow_pickle),
+        "kwargs": dump_arguments(job.kwargs, pickle=allow_pickle),
+    }
+
+
+def trigger_columns(job: Job) -> dict[str, Any]:
+    """Return the columns that say when to run."""
+    anchor = getattr(job.trigger, "anchor", None)
+    return {"trigger": dump_trigger(job.trigger), "anchor_time": in_utc(anchor)}
+
+
+def schedule_columns(job: Job) -> dict[str, Any]:
+    """Return the columns that say where the schedule stands."""
+    if job.next_run_time is None:
+        return {"next_run_time": None, "nominal_time": None, "state": PAUSED}
+    return {
+        "next_run_time": in_utc(job.next_run_time),
+        "nominal_time": in_utc(job.nominal_time or job.next_run_time),
+        "state": ACTIVE,
+    }
+
+
+def all_columns(job: Job, *, allow_pickle: bool = False) -> dict[str, Any]:
+    """Return all columns that a job decides, signed; the state of its schedule too."""
+    columns: dict[str, Any] = {name: getattr(job, name, None) for name in PLAIN}
+    columns.update(call_columns(job, allow_pickle=allow_pickle))
+    columns.update(trigger_columns(job))
+    columns.update(schedule_columns(job))
+    columns["signature"] = sign(job.id, columns)
+    return columns
+
+
+def sign(job_id: str, columns: dict[str, Any]) -> str:
+    """Return the signature for columns that hold func, args, kwargs and trigger."""
+    return signing.sign(
+        job_id,
+        columns["func"],
+        columns["args"],
+        columns["kwargs"],
+        columns["trigger"],
+    )
+
+
+def in_utc(time: datetime | None) -> datetime | None:
+    """Return the same instant in UTC."""
+    return None if time is None else time.astimezone(utc)

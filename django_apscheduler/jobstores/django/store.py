@@ -1,0 +1,590 @@
+"""The job store in Django's database: its life, and what schedulers call."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections, transaction
+
+from django_apscheduler import clock, util
+from django_apscheduler.db import PrivateConnection, database_now, resolve_alias
+from django_apscheduler.job import ACTIVE, FINISHED, Job
+from django_apscheduler.jobstores.base import BaseJobStore, Batch, Lost, Outcome, Run
+from django_apscheduler.jobstores.django import orphans, rows, settle
+from django_apscheduler.jobstores.django.claim import Claim
+from django_apscheduler.jobstores.django.edits import Edits
+from django_apscheduler.jobstores.django.heart import Heart
+from django_apscheduler.jobstores.django.membership import LeaseLost, Membership
+from django_apscheduler.jobstores.django.rows import COLUMNS, Row
+from django_apscheduler.jobstores.django.sql import Statements, statements
+from django_apscheduler.jobstores.django.sqlite import writer_lock
+from django_apscheduler.jobstores.django.wakeup import Watch
+from django_apscheduler.models import DjangoJob
+
+logger = logging.getLogger(__name__)
+
+#: Seconds for which a process leaves alone a job whose callable it cannot import.
+UNRESOLVED_SECONDS = 60.0
+#: A process's clock that is further from the database's is corrected in the log.
+CLOCK_SECONDS = 0.5
+
+
+class DjangoJobStore(BaseJobStore):
+    """
+    Keeps jobs and the log of their runs in Django's database.
+
+    Any number of schedulers may share it, on any number of machines: each occurrence is
+    claimed by exactly one of them, and what a dead one was running is taken over.
+    Plugin alias: ``django``
+
+    :param using: alias of the database; the routers decide when None
+    :param listen_using: alias to listen on for edits, where ``using`` goes through a
+        pooler that does not pass notifications on
+    :param lease: seconds after which a scheduler that shows no sign of life is dead
+    :param heartbeat: seconds between its signs of life
+    :param poll: longest time, in seconds, until a change that nothing told of is seen
+    :param allow_pickle: whether arguments that JSON cannot carry are pickled; None for
+        what ``settings.APSCHEDULER["allow_pickle"]`` says
+    """
+
+    shared = True
+    blocking = True
+    logs = True
+
+    def __init__(
+        self,
+        using: str | None = None,
+        listen_using: str | None = None,
+        lease: float = 6.0,
+        heartbeat: float = 1.5,
+        poll: float = 1.0,
+        allow_pickle: bool | None = None,
+    ):
+        lease, heartbeat, poll = float(lease), float(heartbeat), float(poll)
+        if not 0 < heartbeat * 2 <= lease or poll <= 0:
+            raise ValueError(
+                "lease must be at least twice heartbeat, and heartbeat and poll more "
+                f"than 0 seconds; got lease={lease}, heartbeat={heartbeat}, poll={poll}"
+            )
+        self._using = using
+        self._listen_using = listen_using
+        self._allow_pickle = (
+            allow_pickle if allow_pickle is None else util.asbool(allow_pickle)
+        )
+        self.lease = timedelta(seconds=lease)
+        self.heartbeat = heartbeat
+        self.poll = poll
+        self.running = False
+        self.name = f"{socket.gethostname()}:{os.getpid()}"
+        self.claiming: PrivateConnection | None = None
+        self.settling: PrivateConnection | None = None
+        self.beating: PrivateConnection | None = None
+        self.membership = Membership(self)
+        self._edits = Edits(self)
+        self._heart: Heart | None = None
+        self._watch: Watch | None = None
+        self._pid = os.getpid()
+        self._in_flight: dict[UUID, Run] = {}
+        self._ignored: dict[str, float] = {}
+        self._callables: dict[str, Any] = {}
+        self._expected: datetime | None = None
+        self._offset = timedelta(0)
+        self._lost: list[Lost] = []
+        self._state_lock = threading.RLock()
+
+    # Life.
+
+    def start(self, scheduler: Any, alias: str, run: bool = False) -> None:
+        """
+        Get ready: for edits only, or to run jobs as one of the schedulers.
+
+        :param run: whether the scheduler runs jobs; then it takes part with a row and a
+            lease of its own
+        :raises ImproperlyConfigured: for running on a database that cannot be shared
+        """
+        super().start(scheduler, alias)
+        self.name = f"{socket.gethostname()}:{os.getpid()}"
+        self._pid = os.getpid()
+        if not run:
+            return
+        self._refuse_memory()
+        self.claiming = PrivateConnection(self.using)
+        self.settling = PrivateConnection(self.using)
+        self.beating = PrivateConnection(self.using)
+        self.membership = Membership(self)
+        self._in_flight.clear()
+        self._ignored.clear()
+        self._expected = None
+        self.running = True
+        with self.private(self.beating), self.writers(connections[self.using]):
+            self.membership.register(self.given_now(None))
+        self._heart = Heart(self)
+        self._heart.start()
+        self._watch = Watch(self)
+        self._watch.start()
+
+    def _refuse_memory(self) -> None:
+        connection = connections[self.using]
+        if connection.vendor == "sqlite" and connection.is_in_memory_db():
+            raise ImproperlyConfigured(
+                f"A scheduler cannot run on the database {self.using!r}: it is SQLite "
+                "in memory, which threads and processes cannot share. Use a file as "
+                "NAME; in tests, give the database a TEST NAME, or call "
+                "django_apscheduler.testing.run_due() instead of starting a scheduler"
+            )
+
+    def shutdown(self) -> None:
+        """Stop taking part; runs that were not settled are taken over by others."""
+        if not self.running:
+            return
+        for part in (self._watch, self._heart):
+            if part is not None:
+                part.stop()
+        self._watch = self._heart = None
+        try:
+            with self.private(self.beating), self.writers(connections[self.using]):
+                self.membership.leave()
+        except Exception:
+            # The lease runs out by itself.
+            logger.exception("The scheduler could not sign off from %s", self.using)
+        self.running = False
+        for connection in (self.claiming, self.settling, self.beating):
+            if connection is not None:
+                connection.close()
+        self.claiming = self.settling = self.beating = None
+
+    def wake(self) -> None:
+        """Have the scheduler look for due jobs."""
+        if self.running and self._scheduler is not None:
+            self._scheduler.wakeup()
+
+    # Surroundings.
+
+    @property
+    def using(self) -> str:
+        """The alias of the database with the jobs."""
+        return resolve_alias(self._using)
+
+    @property
+    def listening_alias(self) -> str:
+        return self._listen_using or self.using
+
+    @property
+    def alias(self) -> str:
+        """The store's alias in its scheduler."""
+        return self._alias or ""
+
+    @property
+    def allow_pickle(self) -> bool:
+        if self._allow_pickle is not None:
+            return self._allow_pickle
+        return bool(getattr(self._settings(), "allow_pickle", False))
+
+    @property
+    def release_label(self) -> str:
+        """What settings say which release of the project this is."""
+        return str(getattr(self._settings(), "release", ""))
+
+    @staticmethod
+    def _settings() -> Any:
+        from django_apscheduler import conf
+
+        try:
+            return conf.configuration()
+        except ImproperlyConfigured:
+            # A check names the faults; a scheduler of one's own need not care.
+            return None
+
+    @contextmanager
+    def private(self, own: PrivateConnection | None) -> Iterator[Any]:
+        """
+        Have the block use the store's own connection.
+
+        In a store that only edits, or inside a transaction of the caller (a test's),
+        it is the thread's ordinary one.
+        """
+        ordinary = connections[self.using]
+        if own is not None and not ordinary.in_atomic_block:
+            with own as connection:
+                yield connection
+            return
+        if not ordinary.in_atomic_block:
+            ordinary.close_if_unusable_or_obsolete()
+        yield ordinary
+
+    def writers(self, connection: Any) -> AbstractContextManager:
+        """Return what this process's writers hold one after the other, if anything."""
+        if connection.vendor == "sqlite" and not connection.in_atomic_block:
+            return writer_lock(connection)
+        # In a transaction of the caller's we may hold SQLite's lock already, and must
+        # not wait for a thread that waits for that one.
+        return nullcontext()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Statements]:
+        """Run the block in one transaction of the engine's."""
+        connection = connections[self.using]
+        joined = connection.in_atomic_block
+        with self.writers(connection), transaction.atomic(using=self.using):
+            sql = statements(connection)
+            if not joined:
+                sql.limit_locks()
+            yield sql
+
+    def locked(self, queryset: Any, *, wait: bool = False) -> Any:
+        """Return ``queryset`` with its rows locked where the database locks rows."""
+        features = connections[self.using].features
+        if not features.has_select_for_update:
+            return queryset
+        skip = features.has_select_for_update_skip_locked and not wait
+        return queryset.select_for_update(skip_locked=skip)
+
+    def warn_of_other_transactions(self) -> None:
+        """Warn when the caller's transaction is on another database than the jobs."""
+        using = self.using
+        if connections[using].in_atomic_block:
+            return
+        for connection in connections.all(initialized_only=True):
+            if connection.alias != using and connection.in_atomic_block:
+                logger.warning(
+                    "Jobs are edited inside atomic() on the database %r, but they are "
+                    "kept in %r: the edit takes effect at once, and stays if that "
+                    "transaction is rolled back. Use atomic(using=%r)",
+                    connection.alias,
+                    using,
+                    using,
+                )
+
+    def on_commit(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` when the edits made so far are durable."""
+        transaction.on_commit(callback, using=self.using)
+
+    # Time.
+
+    @staticmethod
+    def given_now(now: datetime | None) -> datetime | None:
+        """Return the time to go by instead of the database's, or None."""
+        if now is None and isinstance(clock._clock, clock.ManualClock):
+            return clock.now()
+        return now
+
+    def now(self) -> datetime:
+        """Return the present by the database's clock."""
+        return self.given_now(None) or database_now(self.using)
+
+    def expect(self, due: datetime | None) -> None:
+        """Note when something is due next, by the database's clock."""
+        self._expected = due
+
+    def compare_clocks(self, now: datetime) -> None:
+        """Note how far this process's clock is from the database's."""
+        self._offset = now - clock.now()
+
+    def surely_due(self, now: datetime | None) -> bool:
+        """Tell, without asking the database, whether the expected time has come."""
+        if self._expected is None:
+            return False
+        return self._expected <= (now or clock.now() + self._offset)
+
+    def by_database(self, moment: datetime) -> datetime:
+        """Return a time by this process's clock as the database's clock would have it."""
+        if abs(self._offset.total_seconds()) > CLOCK_SECONDS:
+            return moment + self._offset
+        return moment
+
+    # Runs.
+
+    def claim_due(self, free: dict[str, int], now: datetime | None = None) -> Batch:
+        """
+        Take due jobs for the executors with room; one transaction, or only reads.
+
+        :param free: free slots by executor alias; others' jobs are left alone
+        :param now: aware; the database's clock when None, a value overrides it
+        """
+        given = self.given_now(now)
+        membership = self.membership
+        lost: list[Lost] = []
+        if membership.id is None or self._heart is None:
+            with self.private(self.claiming) as connection:
+                if membership.id is None:
+                    with self.writers(connection):
+                        membership.register(given)
+                if orphans.anything_to_do(self, given):
+                    lost = orphans.sweep(self, given)
+        owner = membership.id
+        try:
+            batch = Claim(self, free, given).run()
+        except LeaseLost:
+            self.rejoin(owner, given)
+            batch = Batch(next_run_time=self.now(), now=self.now())
+        membership.ticked = clock.monotonic()
+        with self._state_lock:
+            batch.lost, self._lost = [*lost, *self._lost], []
+        return batch
+
+    def rejoin(self, owner: int | None, now: datetime | None = None) -> None:
+        """Begin a new life after others have declared this scheduler dead."""
+        with self._state_lock:
+            if self.membership.id != owner:
+                return
+            logger.error(
+                "This scheduler was taken for dead, because it showed no sign of life "
+                "for %s s; what it was running is taken over by others, and results "
+                "of %d runs will be refused. It goes on under a new identity",
+                self.lease.total_seconds(),
+                len(self._in_flight),
+            )
+            self._in_flight.clear()
+            with self.private(self.beating) as connection, self.writers(connection):
+                self.membership.register(now)
+
+    def still_ours(self) -> bool:
+        """Tell whether nobody can have taken over what this scheduler has claimed."""
+        membership = self.membership
+        if membership.trusted:
+            return True
+        attempt = clock.monotonic()
+        try:
+            with self.private(self.beating) as connection, self.writers(connection):
+                membership.renew(self.given_now(None))
+        except LeaseLost:
+            return False
+        membership.trust(attempt)
+        return True
+
+    def may_start(self, run: Run) -> bool:
+        """
+        Tell whether the body of a claimed run may begin.
+
+        Cheap while the lease surely holds. After a stop (of the process, the machine,
+        the network) that outlasted it, the database is asked first.
+        """
+        return run.claim.owner_id == self.membership.id and self.still_ours()
+
+    def settle(self, outcomes: list[Outcome]) -> list[Outcome]:
+        """Write how runs ended; return the outcomes of those that were still ours."""
+        return settle.settle(self, outcomes)
+
+    def confirm_starts(self, runs: list[Run]) -> list[Run]:
+        """Write that bodies begin; return the runs that are still ours."""
+        return settle.confirm_starts(self, [run for run in runs if self.may_start(run)])
+
+    def release(self, runs: list[Run]) -> None:
+        """Hand back claimed runs that have not begun; any scheduler may take them."""
+        settle.release(self, runs)
+
+    def remember(self, run: Run) -> None:
+        """Note a claimed run as one that this process knows of."""
+        self._in_flight[run.claim.claim_id] = run
+
+    def forget(self, run: Run) -> None:
+        """Note that a run is over, or somebody else's."""
+        self._in_flight.pop(run.claim.claim_id, None)
+
+    def knows(self, claim_id: UUID) -> bool:
+        """Tell whether this process has a run with that claim."""
+        return claim_id in self._in_flight
+
+    def in_flight(self) -> list[str]:
+        """Return the ids of the jobs that this process has claimed and not finished."""
+        return sorted({run.job.id for run in tuple(self._in_flight.values())})
+
+    def note_lost(self, lost: list[Lost]) -> None:
+        """Have the next claim tell of executions that were given up."""
+        with self._state_lock:
+            self._lost += lost
+
+    # What claims need to know.
+
+    def executors_json(self) -> str:
+        """Return the scheduler's executors and their sizes, as JSON."""
+        executors = getattr(self._scheduler, "_executors", {})
+        sizes = {
+            alias: getattr(executor, "max_workers", None)
+            for alias, executor in tuple(executors.items())
+        }
+        return json.dumps(sizes, sort_keys=True)
+
+    def to_job(self, row: Row) -> Job:
+        """Return a row's job, of this store."""
+        job = rows.to_job(row, allow_pickle=self.allow_pickle)
+        job._scheduler, job._jobstore_alias = self._scheduler, self._alias
+        return job
+
+    def resolve(self, reference: str) -> Any:
+        """
+        Return the callable behind a reference.
+
+        :raises Exception: whatever importing its module raises
+        """
+        func = self._callables.get(reference)
+        if func is None:
+            func = util.ref_to_obj(reference)
+            if not callable(func):
+                raise LookupError(f"{reference!r} is not callable, but {func!r}")
+            self._callables[reference] = func
+        return func
+
+    def ignore(self, job_id: str) -> None:
+        """Leave a job alone for a while that cannot be run here."""
+        self._ignored[job_id] = clock.monotonic() + UNRESOLVED_SECONDS
+
+    def still_unresolved(self) -> set[str]:
+        """Return the ids of jobs that are being left alone."""
+        now = clock.monotonic()
+        self._ignored = {
+            id: until for id, until in self._ignored.items() if until > now
+        }
+        return set(self._ignored)
+
+    @staticmethod
+    def explain(error: Exception) -> str:
+        """Return why a job is broken: the reason in a line, and how it came to it."""
+        if isinstance(error, rows.Unsigned):
+            return str(error)
+        told = "".join(traceback.format_exception(error))
+        return (
+            f"{type(error).__name__}: {error}\n\nIt is tried again every minute; mend "
+            "the code or the row, or add the job again with replace_existing=True.\n\n"
+            f"{told}"
+        )
+
+    # Jobs.
+
+    def lookup_job(self, job_id: str) -> Job | None:
+        """Return a job, or None if there is none, it has finished or cannot be read."""
+        row = self._rows().filter(pk=job_id).first()
+        return None if row is None else self._readable(Row._make(row))
+
+    def _rows(self) -> Any:
+        self._refresh()
+        jobs = DjangoJob.objects.using(self.using).exclude(state=FINISHED)
+        return jobs.values_list(*COLUMNS)
+
+    def _refresh(self) -> None:
+        connection = connections[self.using]
+        if not connection.in_atomic_block:
+            connection.close_if_unusable_or_obsolete()
+
+    def _readable(self, row: Row) -> Job | None:
+        try:
+            return rows.for_people(self.to_job(row))
+        except Exception as error:
+            # Reading never writes: the next claim parks it, where it can be seen.
+            logger.warning("Job %s cannot be restored: %s", row.id, error)
+            return None
+
+    def get_all_jobs(self) -> list[Job]:
+        """Return the jobs by next run time, paused ones last; broken ones are left out."""
+        found = map(Row._make, self._rows().order_by("next_run_time", "id"))
+        jobs = [job for job in map(self._readable, found) if job is not None]
+        self._fix_paused_jobs_sorting(jobs)
+        return jobs
+
+    def get_due_jobs(self, now: datetime) -> list[Job]:
+        """Return active jobs that are due, oldest first."""
+        due = self._rows().filter(state=ACTIVE, next_run_time__lte=now)
+        found = map(Row._make, due.order_by("next_run_time", "id"))
+        return [job for job in map(self._readable, found) if job is not None]
+
+    def get_next_run_time(self) -> datetime | None:
+        """Return the earliest next run time of all active jobs, or None."""
+        self._refresh()
+        active = DjangoJob.objects.using(self.using).filter(
+            state=ACTIVE, next_run_time__isnull=False
+        )
+        return (
+            active.order_by("next_run_time")
+            .values_list("next_run_time", flat=True)
+            .first()
+        )
+
+    def add_job(self, job: Job, replace_existing: bool = False) -> None:
+        """
+        Add a job.
+
+        :raises ConflictingIdError: when the id is taken, and not to be replaced
+        :raises SerializationError: naming the argument that cannot be stored
+        """
+        self._edits.add([job], replace_existing)
+
+    def add_jobs(self, jobs: list[Job], replace_existing: bool = False) -> None:
+        """Add many jobs in one transaction, all or none; otherwise as `add_job`."""
+        self._edits.add(jobs, replace_existing)
+
+    def update_job(self, job: Job) -> None:
+        """
+        Write what changed in a job since it was loaded.
+
+        :raises JobLookupError: when it is not there any more
+        """
+        self._edits.update(job)
+
+    def remove_job(self, job_id: str) -> None:
+        """
+        Remove a job; its running bodies go on, and its log stays.
+
+        :raises JobLookupError: when there is none
+        """
+        self._edits.remove(job_id)
+
+    def remove_all_jobs(self) -> None:
+        """Remove all jobs; the log stays."""
+        self._edits.remove_all()
+
+    # Running by hand, and everything at once.
+
+    def run_job_now(
+        self, job_id: str, token: str | None = None, requested_by: str = ""
+    ) -> int:
+        """
+        Queue a run beside the schedule; paused and finished jobs can be run too.
+
+        It waits for the job's other instances, at most five minutes.
+
+        :param token: a text that makes asking again with the same one harmless
+        :return: id of the execution
+        :raises JobLookupError: when there is no such job
+        :raises ValueError: when the job is broken
+        """
+        return self._edits.run_now(job_id, token, requested_by)
+
+    def cancel(self, execution_id: int, requested_by: str = "") -> bool:
+        """Cancel an execution that is still queued; tell whether that was in time."""
+        return self._edits.cancel(execution_id, requested_by)
+
+    def pause_all(self, by: str = "", reason: str = "") -> None:
+        """Have no scheduler of this database claim anything, until `resume_all`."""
+        self._edits.set_paused(True, by, reason)
+
+    def resume_all(self) -> None:
+        """Undo `pause_all`."""
+        self._edits.set_paused(False, "", "")
+
+    def resign(self, job_ids: list[str] | None = None) -> list[str]:
+        """
+        Sign jobs as their rows are now; for after a look at them.
+
+        :param job_ids: None for all
+        :return: ids of the jobs whose signature had not held
+        """
+        return self._edits.resign(job_ids)
+
+    def retry_broken(self) -> list[str]:
+        """Put broken jobs back that can be restored by now; return their ids."""
+        return self._edits.retry_broken()
+
+    def resume_due(self) -> list[str]:
+        """Resume paused jobs whose time to resume has come; return their ids."""
+        return self._edits.resume_due()
