@@ -99,6 +99,15 @@ class Job:
         "__weakref__",
     )
 
+    id: str
+    args: tuple
+    kwargs: dict[str, Any]
+    trigger: Any
+    executor: str
+    coalesce: bool
+    misfire_grace_time: int | None
+    max_instances: int
+
     def __init__(self, scheduler: Any, id: str | None = None, **options: Any):
         self._scheduler = scheduler
         self._jobstore_alias: str | None = None

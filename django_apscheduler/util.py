@@ -174,7 +174,9 @@ def _parse_datetime(text: str, arg_name: str) -> datetime:
     parts = match.groupdict()
     zone = parts.pop("zone")
     fraction = parts.pop("microsecond")
-    numbers = {name: int(part) for name, part in parts.items() if part is not None}
+    numbers: dict[str, Any] = {
+        name: int(part) for name, part in parts.items() if part is not None
+    }
     try:
         moment = datetime(**numbers, microsecond=int((fraction or "0").ljust(6, "0")))
         if zone == "Z":
@@ -249,7 +251,7 @@ def obj_to_ref(obj: Any) -> str:
     if inspect.ismethod(obj) and inspect.isclass(owner):
         module, name = owner.__module__, f"{owner.__qualname__}.{obj.__name__}"
     else:
-        module = getattr(obj, "__module__", None)
+        module = obj.__module__
     reference = f"{module}:{name}"
     try:
         found = ref_to_obj(reference)

@@ -38,9 +38,9 @@ class AsyncIOExecutor(BaseExecutor):
         super().start(scheduler, alias)
         self._tasks: set[asyncio.Task] = set()
         self._thread: threading.Thread | None = None
-        self._loop = getattr(scheduler, "_eventloop", None)
-        if self._loop is None:
-            self._loop = asyncio.new_event_loop()
+        loop = getattr(scheduler, "_eventloop", None)
+        self._loop: asyncio.AbstractEventLoop = loop or asyncio.new_event_loop()
+        if loop is None:
             self._thread = threading.Thread(
                 target=self._run_loop, name=f"apscheduler-{alias}", daemon=True
             )

@@ -22,6 +22,7 @@ from typing import Any
 from django_apscheduler import clock
 from django_apscheduler.executors import base
 from django_apscheduler.executors.base import BaseExecutor, CurrentRun, failed, run_job
+from django_apscheduler.executors.logs import mark_log_records
 from django_apscheduler.jobstores.base import ERROR, EXECUTED, Outcome, Run
 from django_apscheduler.util import ref_to_obj
 
@@ -142,6 +143,7 @@ def _start_child(
     """Make a new process of the pool ready for bodies."""
     threading.Thread(target=_end_with_parent, args=(pipe,), daemon=True).start()
     sys.path[:] = path
+    mark_log_records()
     for reference in references:
         ref_to_obj(reference)()
     if initializer is not None:
@@ -162,14 +164,13 @@ def _run_in_child(
     func: Callable | str, args: tuple, kwargs: dict, current: CurrentRun
 ) -> tuple[str, datetime, datetime, Any, str]:
     """Run one body in a process of the pool; return status, times, value or error."""
-    if isinstance(func, str):
-        func = ref_to_obj(func)
+    body: Callable = ref_to_obj(func) if isinstance(func, str) else func
     token = base._current_in_child.set(current)
     started = clock.now()
     try:
         for hook in base._before_run:
             hook()
-        result: Any = base.call_body(func, args, kwargs)
+        result: Any = base.call_body(body, args, kwargs)
         status, text = EXECUTED, ""
     except BaseException as error:  # noqa: BLE001 (SystemExit must not end the process)
         status, text = ERROR, "".join(format_exception(error))

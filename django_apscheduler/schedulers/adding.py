@@ -13,6 +13,7 @@ from django_apscheduler.jobstores.base import BaseJobStore
 from django_apscheduler.planning import first_fire
 from django_apscheduler.schedulers import STATE_STOPPED
 from django_apscheduler.schedulers.plugins import load_plugin
+from django_apscheduler.schedulers.state import SchedulerState
 from django_apscheduler.triggers.base import BaseTrigger
 from django_apscheduler.util import undefined
 
@@ -38,7 +39,7 @@ class NeverFiresError(ValueError):
         )
 
 
-class AddingMethods:
+class AddingMethods(SchedulerState):
     """The methods of a scheduler that add jobs."""
 
     def add_job(

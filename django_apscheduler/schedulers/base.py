@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import threading
-from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from datetime import tzinfo
 from typing import Any
@@ -21,6 +20,7 @@ from django_apscheduler.events import (
     SchedulerEvent,
 )
 from django_apscheduler.executors.base import BaseExecutor, current_run
+from django_apscheduler.executors.logs import mark_log_records
 from django_apscheduler.jobstores.base import Run
 from django_apscheduler.schedulers import (
     STATE_PAUSED,
@@ -156,6 +156,7 @@ class BaseScheduler(PartMethods, TickMethods, JobMethods):
                 self.add_jobstore(self._create_default_jobstore(), "default")
             for job, alias, _ in self._pending_jobs:
                 self._check_places(job.executor, alias)
+        mark_log_records()
         self._pid = os.getpid()
         self._draining = False
         self.failure = None
@@ -303,10 +304,6 @@ class BaseScheduler(PartMethods, TickMethods, JobMethods):
             self._logger.info("Resumed scheduler job processing")
             self._dispatch_event(SchedulerEvent(EVENT_SCHEDULER_RESUMED))
             self.wakeup()
-
-    @abstractmethod
-    def wakeup(self) -> None:
-        """Have the scheduler look for due jobs at once; safe from any thread."""
 
     # Events.
 

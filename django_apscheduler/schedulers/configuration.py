@@ -93,7 +93,7 @@ def _job_defaults(given: Any) -> dict[str, Any]:
     if not isinstance(given, Mapping):
         raise TypeError(f"job_defaults must be a dictionary; got {given!r}")
     given = dict(given)
-    defaults = dict(JOB_DEFAULTS)
+    defaults: dict[str, Any] = dict(JOB_DEFAULTS)
     try:
         if "misfire_grace_time" in given:
             grace = given.pop("misfire_grace_time")

@@ -17,9 +17,10 @@ from django_apscheduler.jobstores.memory import MemoryJobStore
 from django_apscheduler.schedulers import STATE_STOPPED, configuration
 from django_apscheduler.schedulers.plugins import make_plugin
 from django_apscheduler.schedulers.settling import Settler
+from django_apscheduler.schedulers.state import SchedulerState
 
 
-class PartMethods:
+class PartMethods(SchedulerState):
     """The methods of a scheduler that concern its executors and job stores."""
 
     def add_executor(

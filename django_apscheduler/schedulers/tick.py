@@ -33,6 +33,7 @@ from django_apscheduler.jobstores.base import (
 from django_apscheduler.planning import MAX_INSTANCES
 from django_apscheduler.schedulers import STATE_RUNNING
 from django_apscheduler.schedulers.settling import BACKLOG_LIMIT
+from django_apscheduler.schedulers.state import SchedulerState
 
 #: Seconds until a tick looks again when something is due but an executor is full; a run
 #: that ends wakes the scheduler sooner.
@@ -50,7 +51,7 @@ _OUTCOME_EVENTS = {
 }
 
 
-class TickMethods:
+class TickMethods(SchedulerState):
     """The methods of a scheduler that claim, submit and report runs."""
 
     def process_jobs(self) -> float | None:

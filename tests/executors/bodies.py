@@ -1,5 +1,6 @@
 """Bodies that pools can import by name."""
 
+import logging
 import os
 import signal
 import time
@@ -49,3 +50,25 @@ def write_pid_and_hang(path):
     with open(path, "w") as file:
         file.write(str(os.getpid()))
     time.sleep(600)
+
+
+def log_and_return_record(message):
+    records = []
+
+    class Handler(logging.Handler):
+        def emit(self, record):
+            records.append(record)
+
+    logger, handler = logging.getLogger("bodies"), Handler()
+    logger.addHandler(handler)
+    # A program's own name in extra= must not collide with what records carry.
+    logger.warning(message, extra={"job_id": "the program's own"})
+    logger.removeHandler(handler)
+    (record,) = records
+    return (
+        record.job_id,
+        record.apscheduler_job_id,
+        record.apscheduler_run_time,
+        record.apscheduler_attempt,
+        record.apscheduler_execution_id,
+    )

@@ -18,6 +18,7 @@ from django_apscheduler.executors import base
 from django_apscheduler.executors.asyncio import AsyncIOExecutor
 from django_apscheduler.executors.base import BaseExecutor, MaxInstancesReachedError
 from django_apscheduler.executors.debug import DebugExecutor
+from django_apscheduler.executors.logs import mark_log_records
 from django_apscheduler.executors.pool import ProcessPoolExecutor, ThreadPoolExecutor
 from django_apscheduler.job import Job
 from django_apscheduler.jobstores.base import Run
@@ -130,6 +131,17 @@ def test_a_body_knows_its_run(executor):
     (outcome,) = run(executor, bodies.who, execution_ids=[77], attempt=2)
     assert outcome.retval == ("job", NOON, 2, 77)
     assert current_run() is None
+
+
+def test_log_records_made_in_a_body_carry_its_run(executor):
+    mark_log_records()
+    mark_log_records()
+    (outcome,) = run(
+        executor, bodies.log_and_return_record, "x", execution_ids=[77], attempt=2
+    )
+    assert outcome.retval == ("the program's own", "job", NOON, 2, 77)
+    outside = bodies.log_and_return_record("x")
+    assert outside == ("the program's own", None, None, None, None)
 
 
 def test_a_run_that_is_not_ours_any_more_never_begins(executor):

@@ -228,12 +228,10 @@ def test_a_store_that_blocks_never_runs_on_the_loop():
         watcher = asyncio.create_task(watch())
         scheduler = AsyncIOScheduler(jobstores={"default": store}, timezone="UTC")
         scheduler.start()
+        while not scheduler.running:
+            await asyncio.sleep(0.005)
         with pytest.raises(RuntimeError, match=r"await scheduler.aadd_job\(\.\.\.\)"):
-            while True:
-                # Until the store has come up the job would only be tentative.
-                await asyncio.sleep(0.005)
-                if scheduler.running:
-                    scheduler.add_job(body, id="sync")
+            scheduler.add_job(body, id="sync")
         await scheduler.aadd_job(body, id="async")
         await ran.wait()
         assert [job.id for job in await scheduler.aget_jobs()] == []
