@@ -13,7 +13,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from django_apscheduler.admin import badges, schedules, stats, words
-from django_apscheduler.admin.levers import LEVERS, Lever
+from django_apscheduler.admin.levers import LEVERS, Lever, new_token
 from django_apscheduler.models import DjangoJob
 
 #: Executions listed on the page of a job.
@@ -93,6 +93,7 @@ class JobDetails:
         **kwargs: Any,
     ) -> HttpResponse:
         if obj is not None:
+            context["token"] = new_token()
             context["levers"] = [
                 (self.lever_address(obj, lever), badges.icon(lever.icon), lever.label)
                 for lever in self.levers_of(obj)

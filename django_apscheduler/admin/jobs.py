@@ -22,11 +22,17 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from django_apscheduler import clock
+from django_apscheduler import clock, sync
 from django_apscheduler.admin import badges, charts, filters, schedules, stats, words
 from django_apscheduler.admin.base import SchedulerAdmin, link
 from django_apscheduler.admin.job_details import JobDetails
-from django_apscheduler.admin.levers import LEVERS, Lever, pull
+from django_apscheduler.admin.levers import (
+    LEVERS,
+    TOKEN_LENGTH,
+    Lever,
+    new_token,
+    pull,
+)
 from django_apscheduler.jobstores.base import JobLookupError
 from django_apscheduler.models import DjangoJob
 
@@ -41,7 +47,7 @@ def _bulk_action(lever: Lever) -> Callable[..., None]:
         description=lever.bulk_label, permissions=[lever.permission.split("_")[0]]
     )
     def act(modeladmin: JobAdmin, request: HttpRequest, queryset: Any) -> None:
-        pull(lever, queryset.order_by("pk"), request, queryset.db)
+        pull(lever, queryset.order_by("pk"), request)
 
     act.__name__ = f"{lever.name}_selected"
     return act
@@ -162,10 +168,11 @@ class JobAdmin(JobDetails, SchedulerAdmin):
             # A button of the list's own form, which carries the CSRF token; formaction
             # sends it to the job's own address, without script.
             '<button type="submit" class="dja-button" formaction="{}" '
-            'aria-label="{}">{}{}</button>',
+            'name="token" value="{}" aria-label="{}">{}{}</button>',
             (
                 (
                     self.lever_address(job, lever),
+                    new_token(),
                     f"{lever.label}: {job.name or job.pk}",
                     badges.icon(lever.icon),
                     lever.label,
@@ -223,13 +230,28 @@ class JobAdmin(JobDetails, SchedulerAdmin):
             )
         if not self.has_view_permission(request, job):
             raise PermissionDenied
-        pull(chosen, [job], request, self.get_queryset(request).db)
+        token = request.POST.get("token", "")[:TOKEN_LENGTH]
+        done = pull(chosen, [job], request, token or None)
+        if done and done[0].execution_id is not None:
+            self.link_run(request, done[0].execution_id)
         back = request.META.get("HTTP_REFERER", "")
         if not url_has_allowed_host_and_scheme(
             back, {request.get_host()}, request.is_secure()
         ):
             back = link("djangojob", self.admin_site.name, {})
         return HttpResponseRedirect(back)
+
+    def link_run(self, request: HttpRequest, execution_id: int) -> None:
+        """Lead the user to the run that was queued."""
+        if request.user.has_perm("django_apscheduler.view_djangojobexecution"):
+            messages.info(
+                request,
+                format_html(
+                    '<a href="{}">{}</a>',
+                    self.execution_address(execution_id),
+                    gettext("See what becomes of the run"),
+                ),
+            )
 
     def save_model(
         self, request: HttpRequest, obj: DjangoJob, form: Any, change: bool
@@ -244,6 +266,8 @@ class JobAdmin(JobDetails, SchedulerAdmin):
         }
         if changes:
             get_scheduler().modify_job(obj.pk, **changes)
+            # Else the next deploy would change a declared job back.
+            sync.override(obj.pk, changes)
 
     def changeform_view(
         self,

@@ -7,8 +7,10 @@ schedulers at once and keeps their rules, and each leaves a line in the admin's 
 
 from __future__ import annotations
 
+import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from django.contrib import messages
@@ -20,10 +22,30 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext_lazy
 
+from django_apscheduler.db import resolve_alias
 from django_apscheduler.jobstores.base import JobLookupError
 from django_apscheduler.models import DjangoJob
 
+#: Characters of a token that are looked at.
+TOKEN_LENGTH = 64
+
 DONE, SAME, REFUSED, GONE = "done", "same", "refused", "gone"
+
+
+@dataclass
+class Request:
+    """
+    A lever pulled on one job.
+
+    :ivar token: makes a second click on the same button harmless
+    :ivar execution_id: of the run that was queued, if one was
+    """
+
+    scheduler: Any
+    job: DjangoJob
+    user: str
+    token: str | None = None
+    execution_id: int | None = None
 
 
 class Lever(NamedTuple):
@@ -31,7 +53,7 @@ class Lever(NamedTuple):
     Something staff may do to a job.
 
     :ivar permission: codename, of this app
-    :ivar act: (scheduler, job, user name) -> DONE, SAME or REFUSED
+    :ivar act: does it, and returns DONE, SAME or REFUSED
     :ivar counted: outcome -> how so many of it are said
     :ivar logged: what the admin's log says of a job it was done to
     """
@@ -41,37 +63,39 @@ class Lever(NamedTuple):
     bulk_label: Promise
     icon: str
     permission: str
-    act: Callable[[Any, DjangoJob, str], str]
+    act: Callable[[Request], str]
     counted: dict[str, Any]
     logged: Promise
 
 
-def _pause(scheduler: Any, job: DjangoJob, user: str) -> str:
-    if job.state == DjangoJob.State.PAUSED:
+def _pause(request: Request) -> str:
+    if request.job.state == DjangoJob.State.PAUSED:
         return SAME
-    if job.state != DjangoJob.State.ACTIVE:
+    if request.job.state != DjangoJob.State.ACTIVE:
         return REFUSED
-    scheduler.pause_job(job.pk)
+    request.scheduler.pause_job(request.job.pk)
     # Who paused it is a note that no scheduler reads, so the row alone is told.
-    DjangoJob.objects.using(job._state.db).filter(
-        pk=job.pk, state=DjangoJob.State.PAUSED
-    ).update(paused_by=user)
+    DjangoJob.objects.using(resolve_alias()).filter(
+        pk=request.job.pk, state=DjangoJob.State.PAUSED
+    ).update(paused_by=request.user)
     return DONE
 
 
-def _resume(scheduler: Any, job: DjangoJob, user: str) -> str:
-    if job.state == DjangoJob.State.ACTIVE:
+def _resume(request: Request) -> str:
+    if request.job.state == DjangoJob.State.ACTIVE:
         return SAME
-    if job.state != DjangoJob.State.PAUSED:
+    if request.job.state != DjangoJob.State.PAUSED:
         return REFUSED
-    scheduler.resume_job(job.pk)
+    request.scheduler.resume_job(request.job.pk)
     return DONE
 
 
-def _run(scheduler: Any, job: DjangoJob, user: str) -> str:
-    if job.state == DjangoJob.State.BROKEN:
+def _run(request: Request) -> str:
+    if request.job.state == DjangoJob.State.BROKEN:
         return REFUSED
-    scheduler.run_job_now(job.pk, requested_by=user)
+    request.execution_id = request.scheduler.run_job_now(
+        request.job.pk, token=request.token, requested_by=request.user
+    )
     return DONE
 
 
@@ -150,47 +174,60 @@ LEVERS = {
 }
 
 
+def new_token() -> str:
+    """Return a text that makes a second click on the same button harmless."""
+    return uuid.uuid4().hex
+
+
 def pull(
-    lever: Lever, jobs: Iterable[DjangoJob], request: HttpRequest, using: str
-) -> Counter[str]:
+    lever: Lever,
+    jobs: Iterable[DjangoJob],
+    request: HttpRequest,
+    token: str | None = None,
+) -> list[Request]:
     """
     Do to each job what the lever says, all or, on an unexpected error, none.
 
     Tells the user the exact counts and writes one line to the admin's log per job
     changed.
 
-    :return: how many jobs had which outcome
+    :param token: given when there is one job; see `Request`
+    :return: the requests that were carried out
     """
     from django_apscheduler import get_scheduler
 
     scheduler = get_scheduler()
     user = request.user.get_username()
     outcomes: Counter[str] = Counter()
-    changed = []
-    with transaction.atomic(using=using):
+    done = []
+    with transaction.atomic(using=resolve_alias()):
         for job in jobs:
+            pulled = Request(scheduler, job, user, token)
             try:
-                outcome = lever.act(scheduler, job, user)
+                outcome = lever.act(pulled)
             except JobLookupError:
                 # Deleted between our reading it and now.
                 outcome = GONE
+            except ValueError:
+                # Broken since we read it.
+                outcome = REFUSED
             outcomes[outcome] += 1
             if outcome == DONE:
-                changed.append(job)
-    log_changes(request, changed, str(lever.logged))
+                done.append(pulled)
+    log_changes(request, [pulled.job for pulled in done], str(lever.logged))
     text = ", ".join(
         str(said % {"count": outcomes[outcome]})
         for outcome, said in lever.counted.items()
         if outcomes[outcome]
     )
-    level = messages.SUCCESS if outcomes[DONE] else messages.WARNING
+    level = messages.SUCCESS if done else messages.WARNING
     if text:
         messages.add_message(request, level, f"{text}.")
-    return outcomes
+    return done
 
 
 def log_changes(
-    request: HttpRequest, objects: list[models.Model], message: str
+    request: HttpRequest, objects: Sequence[models.Model], message: str
 ) -> None:
     """Write one line per object to the admin's log, in one statement."""
     if not objects:
