@@ -197,7 +197,7 @@ def latest_fire_time(
     """
     stretch = timedelta(minutes=1)
     while True:
-        start = max(now - stretch, EARLIEST) if now > EARLIEST else now
+        start = now - stretch if now - EARLIEST > stretch else min(now, EARLIEST)
         latest = fire_at_or_after(start)
         if latest is not None and latest.astimezone(utc) <= now:
             break
@@ -205,11 +205,11 @@ def latest_fire_time(
             return None
         stretch *= 8
     # The answer is `latest` or lies between floor and ceiling.
-    floor, ceiling = latest.astimezone(utc), now + resolution
-    while True:
+    floor, ceiling = latest.astimezone(utc), now
+    while floor < ceiling:
         following = fire_at_or_after(floor + resolution)
         if following is None or not floor < following.astimezone(utc) <= now:
-            return latest
+            break
         latest, floor = following, following.astimezone(utc)
         middle = floor + (ceiling - floor) / 2
         found = fire_at_or_after(middle)
@@ -217,6 +217,7 @@ def latest_fire_time(
             latest, floor = found, found.astimezone(utc)
         else:
             ceiling = middle
+    return latest
 
 
 def check_timezone(timezone: Any, *moments: Any) -> tzinfo:

@@ -17,7 +17,7 @@ from django_apscheduler.triggers.cron import CronTrigger
 from django_apscheduler.util import utc
 
 #: how often the triggers of one AndTrigger may disagree in one search
-MAX_ROUNDS = 10_000
+MAX_ROUNDS = 2_000
 #: how deep combining triggers may be nested
 MAX_DEPTH = 10
 # How often a custom trigger may answer with a time that is too early.
@@ -119,7 +119,7 @@ class AndTrigger(CombiningTrigger):
 
     Daylight saving: as each of the triggers has it.
 
-    Triggers that have not agreed after 10,000 rounds of asking all of them are taken
+    Triggers that have not agreed after 2,000 rounds of asking all of them are taken
     never to agree, and the answer is None.
     """
 
