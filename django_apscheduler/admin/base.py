@@ -81,7 +81,10 @@ class SchedulerAdmin(admin.ModelAdmin):
             context["heartbeat"] = banner(stats.heartbeat(using), self.admin_site.name)
         return super().changelist_view(request, context)
 
-    def response_action(self, request: HttpRequest, queryset: Any) -> Any:
+    def response_action(
+        self, request: HttpRequest, queryset: Any, **options: Any
+    ) -> Any:
+        # Django 6.1 says in an option which page the action was chosen on.
         if request.POST.get("select_across", "0") == "1":
             if CappedPaginator(queryset, 1).count >= LISTED_ROWS:
                 # The page said "all 10,000"; there may be millions.
@@ -94,7 +97,7 @@ class SchedulerAdmin(admin.ModelAdmin):
                     % {"count": LISTED_ROWS},
                 )
                 return None
-        return super().response_action(request, queryset)
+        return super().response_action(request, queryset, **options)
 
 
 def banner(heartbeat: stats.Heartbeat, site: str) -> dict[str, Any]:
