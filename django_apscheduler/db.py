@@ -229,7 +229,7 @@ class DatabaseNow(models.Func):
         return self.as_sql(
             compiler,
             connection,
-            template="(STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'now') || '000')",
+            template="(STRFTIME('%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f', 'now') || '000')",
             **context,
         )
 

@@ -35,8 +35,12 @@ class Owner:
 
 
 def make_store(**options: Any) -> DjangoJobStore:
-    """Return a store that claims on the test's own connection, without threads."""
-    store = DjangoJobStore(**options)
+    """
+    Return a store that claims on the test's own connection, without threads.
+
+    Its lease outlasts the minutes by which tests move the time.
+    """
+    store = DjangoJobStore(**{"lease": 7200, **options})
     store.start(Owner(), "default")
     return store
 
