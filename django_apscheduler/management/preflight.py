@@ -31,6 +31,7 @@ def _check_database(using: str) -> str:
             "and which ends with this one; name a file in DATABASES, for example "
             "'NAME': BASE_DIR / 'db.sqlite3'"
         )
+    was_open = connection.connection is not None
     try:
         connection.ensure_connection()
         pending = _pending_migrations(using)
@@ -42,7 +43,8 @@ def _check_database(using: str) -> str:
             f"{reason}"
         ) from error
     finally:
-        connection.close()
+        if not was_open:
+            connection.close()
     if pending:
         raise CommandError(
             f"The database {using!r} lacks migrations of {APP_LABEL} "

@@ -10,11 +10,11 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
-from django_apscheduler import conf, registry, sync
+from django_apscheduler import clock, conf, registry, sync
 from django_apscheduler.jobstores.base import JobLookupError
 from django_apscheduler.management import listing, preflight
 from django_apscheduler.management.commands.runapscheduler import show_report
-from django_apscheduler.management.console import Console, wants_colour
+from django_apscheduler.management.console import Console, moment, wants_colour
 from django_apscheduler.models import DjangoJob, DjangoJobExecution
 
 #: How many rows `cleanup` deletes as of which age, unless told.
@@ -128,15 +128,17 @@ class Command(BaseCommand):
                 store.pause_all(by=_user(), reason=options["reason"])
             self.console.say("Everything is paused; running jobs go on to their end")
             return
-        self._each(
-            options["ids"], lambda job_id: registry.get_scheduler().pause_job(job_id)
-        )
-        if options["reason"]:
+        scheduler = registry.get_scheduler()
+
+        def pause(job_id: str) -> None:
+            scheduler.pause_job(job_id)
             for using in sync.django_stores(self.settings):
-                DjangoJob.objects.using(using).filter(id__in=options["ids"]).update(
-                    pause_reason=options["reason"][:255]
+                DjangoJob.objects.using(using).filter(id=job_id).update(
+                    paused_by=_user(), pause_reason=options["reason"][:255]
                 )
-        self.console.say(f"Paused: {', '.join(options['ids'])}")
+            self.console.say(f"Paused: {job_id}")
+
+        self._each(options["ids"], pause)
 
     def resume(self, options: dict[str, Any]) -> None:
         if options["all"]:
@@ -145,10 +147,17 @@ class Command(BaseCommand):
                 store.resume_all()
             self.console.say("Resumed; jobs that were paused by themselves stay paused")
             return
-        self._each(
-            options["ids"], lambda job_id: registry.get_scheduler().resume_job(job_id)
-        )
-        self.console.say(f"Resumed: {', '.join(options['ids'])}")
+        scheduler = registry.get_scheduler()
+
+        def resume(job_id: str) -> None:
+            job = scheduler.resume_job(job_id)
+            if job is None:
+                self.console.say(f"Ended while it was paused: {job_id}", "doubtful")
+                return
+            when = moment(job.next_run_time, clock.now(), self.console.zone)
+            self.console.say(f"Resumed: {job_id}, next run {when}")
+
+        self._each(options["ids"], resume)
 
     def run_now(self, options: dict[str, Any]) -> None:
         def run(job_id: str) -> None:
@@ -206,6 +215,8 @@ class Command(BaseCommand):
                 act(job_id)
             except JobLookupError:
                 unknown.append(job_id)
+            except ValueError as error:
+                raise CommandError(str(error)) from error
         if unknown:
             raise CommandError(
                 f"There is no job {', '.join(unknown)}; manage.py apscheduler list "
