@@ -53,7 +53,7 @@ class TestList:
 
     def test_jobs_with_their_schedules_in_words_those_that_run_next_first(self):
         add("late", hours=5)
-        add("soon", minutes=5)
+        add("soon", hours=0, minutes=5)
         add("held")
         get_scheduler().pause_job("held")
         DjangoJob.objects.create(id="odd", trigger="{", state="active")
