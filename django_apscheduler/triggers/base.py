@@ -163,13 +163,11 @@ class BuiltinTrigger(BaseTrigger):
         :param now: aware
         :return: aware, in the trigger's time zone; None when there is none
         """
+        latest = self._in_utc(now)
         if self._needs_anchor and self.anchor is None:
             return None
-        return latest_fire_time(
-            partial(self.get_next_fire_time, None),
-            self._in_utc(now),
-            self._resolution,
-        )
+        ask = partial(self.get_next_fire_time, None)
+        return latest_fire_time(ask, latest, self._resolution)
 
     def _in_utc(self, moment: datetime) -> datetime:
         """Return ``moment`` in UTC; a naive one is in the trigger's zone."""

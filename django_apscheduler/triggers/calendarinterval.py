@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from calendar import monthrange
 from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta, tzinfo
@@ -18,6 +19,8 @@ from django_apscheduler.util import convert_to_datetime, utc
 
 _ONE_DAY = timedelta(days=1)
 _LIMITS = {"hour": 23, "minute": 59, "second": 59}
+# The days from the first of the calendar to its last.
+_LONGEST = date.max.toordinal() - 1
 
 
 class CalendarIntervalTrigger(BuiltinTrigger):
@@ -61,7 +64,7 @@ class CalendarIntervalTrigger(BuiltinTrigger):
         interval = {"years": years, "months": months, "weeks": weeks, "days": days}
         clock_time = {"hour": hour, "minute": minute, "second": second}
         for name, value in (interval | clock_time).items():
-            _check_number(name, value, _LIMITS.get(name))
+            _check_number(name, value)
         if not any(interval.values()):
             raise ValueError(
                 "the interval must be at least 1 day long; give years, months, weeks "
@@ -82,6 +85,7 @@ class CalendarIntervalTrigger(BuiltinTrigger):
             self.end_date = last_moment.replace(tzinfo=self.timezone)
         self.jitter = check_jitter(jitter)
         self._needs_anchor = self.start_date is None
+        self._known_dates: list[date] = []
 
     def _date(self, value: Any, name: str) -> date | None:
         """Return the date that a declared date, datetime or text means."""
@@ -139,12 +143,11 @@ class CalendarIntervalTrigger(BuiltinTrigger):
         days = self.weeks * 7 + self.days
         month = start.year * 12 + start.month - 1
         if not months:
-            step = min(days, date.max.toordinal())
             first, wanted = start.toordinal(), earliest.toordinal()
-            ordinal = first + max(0, -((first - wanted) // step)) * step
+            ordinal = first + max(0, -((first - wanted) // days)) * days
             while ordinal <= date.max.toordinal():
                 yield date.fromordinal(ordinal)
-                ordinal += step
+                ordinal += days
             return
         if not days:
             wanted = earliest.year * 12 + earliest.month - 1
@@ -155,28 +158,35 @@ class CalendarIntervalTrigger(BuiltinTrigger):
                     yield day
                 month += months
             return
-        yield from self._mixed_dates(start, earliest, months, days)
+        yield from self._mixed_dates(start, earliest)
 
-    @staticmethod
-    def _mixed_dates(
-        start: date, earliest: date, months: int, days: int
-    ) -> Iterator[date]:
-        # Each date depends on the one before. They are at least a month apart, so
-        # even from the first century on these are some thousands of steps.
-        current: date | None = start
-        while current is not None:
-            if current >= earliest:
-                yield current
-            month, day = current.year * 12 + current.month - 1, current.day
-            current = None
-            while current is None:
-                month += months
-                if month // 12 > date.max.year:
+    def _mixed_dates(self, start: date, earliest: date) -> Iterator[date]:
+        # Each date depends on the one before, so those found are kept.
+        known = self._known_dates
+        if not known or known[0] != start:
+            known = self._known_dates = [start]
+        place = bisect_left(known, earliest)
+        while True:
+            if place == len(known):
+                following = self._following_date(known[-1])
+                if following is None:
                     return
-                current = _on_day(month, day)
-            if current.toordinal() + days > date.max.toordinal():
-                return
-            current += timedelta(days)
+                known.append(following)
+            if known[place] >= earliest:
+                yield known[place]
+            place += 1
+
+    def _following_date(self, day: date) -> date | None:
+        """Add years and months until the date exists, then weeks and days."""
+        month = day.year * 12 + day.month - 1
+        found = None
+        while found is None:
+            month += self.years * 12 + self.months
+            if month // 12 > date.max.year:
+                return None
+            found = _on_day(month, day.day)
+        ordinal = found.toordinal() + self.weeks * 7 + self.days
+        return None if ordinal > date.max.toordinal() else date.fromordinal(ordinal)
 
     def __repr__(self) -> str:
         parts = [
@@ -195,14 +205,14 @@ class CalendarIntervalTrigger(BuiltinTrigger):
         return f"CalendarIntervalTrigger({', '.join(parts)})"
 
 
-def _check_number(name: str, value: Any, limit: int | None) -> None:
-    allowed = "0 or more" if limit is None else f"in 0-{limit}"
+def _check_number(name: str, value: Any) -> None:
+    limit = _LIMITS.get(name, _LONGEST)
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(
-            f"{name} must be a whole number {allowed}; got {type(value).__name__}"
+            f"{name} must be a whole number in 0-{limit}; got {type(value).__name__}"
         )
-    if value < 0 or (limit is not None and value > limit):
-        raise ValueError(f"{name} must be {allowed}; got {shown(value)}")
+    if not 0 <= value <= limit:
+        raise ValueError(f"{name} must be in 0-{limit}; got {shown(value)}")
 
 
 def _on_day(month: int, day: int) -> date | None:

@@ -78,9 +78,9 @@ class IntervalTrigger(BuiltinTrigger):
         if type(self).get_next_fire_time is not IntervalTrigger.get_next_fire_time:
             # A subclass that changes the schedule must be asked.
             return super().get_previous_fire_time(now)
+        moment = self._in_utc(now)
         if self._needs_anchor and self.anchor is None:
             return None
-        moment = self._in_utc(now)
         if self._end is not None:
             moment = min(moment, self._end)
         base, first = self._base(moment)
