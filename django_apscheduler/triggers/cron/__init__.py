@@ -19,10 +19,11 @@ from django_apscheduler.triggers.cron.crontab import parse_crontab
 from django_apscheduler.triggers.cron.fields import (
     FIELD_NAMES,
     Field,
+    check_text,
     complete,
     field_text,
 )
-from django_apscheduler.triggers.cron.schedule import compile_schedule
+from django_apscheduler.triggers.cron.schedule import Schedule, compile_schedule
 from django_apscheduler.triggers.offsets import (
     DAY,
     EPOCH,
@@ -106,7 +107,8 @@ class CronTrigger(BuiltinTrigger):
         declared = {name: v for name, v in declared.items() if v is not None}
         given = {name: field_text(name, value) for name, value in declared.items()}
         self._texts = complete(given)
-        self._schedule = compile_schedule(**self._texts, day_or=day_or)
+        for name, text in given.items():
+            check_text(name, text)
         self.fields = [
             Field(name, text, name not in given) for name, text in self._texts.items()
         ]
@@ -135,6 +137,11 @@ class CronTrigger(BuiltinTrigger):
         :raises ValueError: naming the field and its range
         """
         return cls(**parse_crontab(expr), dst="once", timezone=timezone)
+
+    @cached_property
+    def _schedule(self) -> Schedule:
+        # Tables take time to build; many triggers are only loaded, shown or compared.
+        return compile_schedule(**self._texts, day_or=self.day_or)
 
     def _prepare(self) -> None:
         """Make ready what every question for a fire time needs."""

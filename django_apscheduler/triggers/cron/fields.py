@@ -119,6 +119,14 @@ def field_text(name: str, value: Any) -> str:
     return _LIST_COMMA.sub(",", text)
 
 
+def check_text(name: str, text: str) -> None:
+    """:raises ValueError: naming the field and its range, when the text is wrong"""
+    if name == "day":
+        parse_days(text)
+    else:
+        parse_numbers(name, text)
+
+
 def complete(given: dict[str, str]) -> dict[str, str]:
     """
     Return the text of every field, in order of significance.
