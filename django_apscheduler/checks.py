@@ -180,7 +180,7 @@ def check_databases(
 
 
 def _check_database(using: str) -> Iterable[CheckMessage]:
-    connection = connections[using]
+    connection: Any = connections[using]
     try:
         if connection.vendor == "sqlite":
             yield from _check_sqlite(using)
@@ -195,7 +195,7 @@ def _check_database(using: str) -> Iterable[CheckMessage]:
 
 
 def _check_sqlite(using: str) -> Iterable[CheckMessage]:
-    connection = connections[using]
+    connection: Any = connections[using]
     if connection.is_in_memory_db():
         # Tests do that, and rightly: only a scheduler needs a file.
         return

@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta, tzinfo
-from typing import Any, TextIO
+from typing import Any
 
 from django.utils.termcolors import make_style
 
@@ -14,7 +14,7 @@ from django.utils.termcolors import make_style
 WORD_WIDTH = 9
 NAME_WIDTH_MAX = 40
 
-_STYLES = {
+_STYLES: dict[str, dict[str, Any]] = {
     "good": {"fg": "green"},
     "bad": {"fg": "red", "opts": ("bold",)},
     "doubtful": {"fg": "yellow"},
@@ -23,7 +23,7 @@ _STYLES = {
 }
 
 
-def wants_colour(stream: TextIO, no_color: bool = False) -> bool:
+def wants_colour(stream: Any, no_color: bool = False) -> bool:
     """
     Tell whether to colour: on a terminal, unless the user says no.
 
@@ -89,11 +89,16 @@ class Console:
             cells = [text.ljust(width) for text, width in zip(row, widths)]
             self.say(f"  {'  '.join(cells)}".rstrip(), "quiet" if not index else "")
 
+    def make_room(self, names: Iterable[str]) -> None:
+        """Make the column of job names wide enough for ``names``, within limits."""
+        widest = max(map(len, names), default=0)
+        self.name_width = max(self.name_width, min(widest, NAME_WIDTH_MAX))
+
     def event(
         self, now: datetime, word: str, name: str, text: str = "", style: str = ""
     ) -> None:
         """Write one line that tells of a job: time, what happened, job, details."""
-        self.name_width = min(max(self.name_width, len(name)), NAME_WIDTH_MAX)
+        self.make_room([name])
         time = f"{now.astimezone(self.zone):%H:%M:%S}"
         shown = self.styled(style, f"{word:<{WORD_WIDTH}}")
         line = f"{time}  {shown}  {name:<{self.name_width}}  {text}"

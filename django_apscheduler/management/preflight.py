@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.core.management.base import CommandError
 from django.db import DatabaseError, connections
 from django.db.migrations.executor import MigrationExecutor
@@ -23,7 +25,7 @@ def check_databases(settings: Configuration) -> list[str]:
 
 
 def _check_database(using: str) -> str:
-    connection = connections[using]
+    connection: Any = connections[using]
     name = connection.settings_dict["NAME"]
     if connection.vendor == "sqlite" and connection.is_in_memory_db():
         raise CommandError(
@@ -63,7 +65,7 @@ def _pending_migrations(using: str) -> list[str]:
 
 
 def _server(using: str) -> str:
-    connection = connections[using]
+    connection: Any = connections[using]
     if connection.vendor == "sqlite":
         from sqlite3 import sqlite_version
 

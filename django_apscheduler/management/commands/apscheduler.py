@@ -38,7 +38,9 @@ class Command(BaseCommand):
             command.set_defaults(act=act)
             return command
 
-        listed = add("list", "List the jobs, those that run next first.", self.list)
+        listed = add(
+            "list", "List the jobs, those that run next first.", self.list_jobs
+        )
         listed.add_argument("--all", action="store_true", help="finished jobs, too")
         synced = add(
             "sync",
@@ -103,7 +105,7 @@ class Command(BaseCommand):
         except DatabaseError as error:
             raise CommandError(f"The database says: {error}") from error
 
-    def list(self, options: dict[str, Any]) -> None:
+    def list_jobs(self, options: dict[str, Any]) -> None:
         entries, total = listing.stored_jobs(self.settings, None, options["all"])
         if total:
             listing.show(self.console, entries, total)

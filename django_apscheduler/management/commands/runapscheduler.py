@@ -262,6 +262,7 @@ class Command(BaseCommand):
             )
             return
         listing.show(console, entries[:LISTED_JOBS], total)
+        console.make_room(entry.id for entry in entries[:LISTED_JOBS])
         console.say()
 
     def summary(self, console: Console, narrator: Narrator) -> None:
