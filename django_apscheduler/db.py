@@ -57,10 +57,6 @@ class UTCDateTimeFormField(forms.DateTimeField):
             moment = moment.replace(tzinfo=current_zone())
         return moment
 
-    def has_changed(self, initial: Any, data: Any) -> bool:
-        # The base class compares naive with aware when USE_TZ is off.
-        return super().has_changed(self.prepare_value(initial), data)
-
 
 class UTCDateTimeField(models.DateTimeField):
     """
