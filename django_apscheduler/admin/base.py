@@ -116,7 +116,7 @@ def banner(heartbeat: stats.Heartbeat, site: str) -> dict[str, Any]:
     if heartbeat.age is not None:
         details.append(
             gettext("last heartbeat %(duration)s ago")
-            % {"duration": words.duration(heartbeat.age)}
+            % {"duration": _age(heartbeat.age)}
         )
     if heartbeat.draining:
         details.append(
@@ -146,6 +146,13 @@ def banner(heartbeat: stats.Heartbeat, site: str) -> dict[str, Any]:
     icons = {"ok": "check", "warn": "alarm", "fail": "cross"}
     context["icon"] = badges.icon(icons[context["tone"]])
     return context
+
+
+def _age(seconds: float) -> str:
+    # Heartbeats are seconds apart; milliseconds would only flicker.
+    if seconds < 10:
+        return gettext("%(n)s s") % {"n": f"{seconds:.1f}"}
+    return words.coarse(seconds)
 
 
 def _paused_text(heartbeat: stats.Heartbeat) -> str:

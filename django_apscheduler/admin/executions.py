@@ -28,7 +28,7 @@ LATE_SECONDS = 5.0
 
 
 def explain(execution: DjangoJobExecution, now: datetime) -> str:
-    """Say why occurrences did not run; empty for those that ran or are to run."""
+    """Say why occurrences did not run or still wait; empty for those that ran."""
     count = execution.occurrences
     many = gettext("more than 1,000") if count is None else str(count)
     plural = 1001 if count is None else count
@@ -75,6 +75,12 @@ def explain(execution: DjangoJobExecution, now: datetime) -> str:
             )
             % said
         )
+    if execution.status == DjangoJobExecution.QUEUED:
+        if execution.expires_time is None:
+            return gettext("Waits for a scheduler to claim it.")
+        return gettext("Waits for a scheduler to claim it; expires %(when)s.") % {
+            "when": words.relative(execution.expires_time, now)
+        }
     if execution.status == DjangoJobExecution.LOST:
         return gettext("Its scheduler stopped without reporting how this run ended.")
     return ""
@@ -85,6 +91,13 @@ def lateness(execution: DjangoJobExecution) -> float | None:
     if execution.started_time is None:
         return None
     return max((execution.started_time - execution.run_time).total_seconds(), 0.0)
+
+
+def first_line(text: str) -> str:
+    """Return as much of a text as a line of the list shows."""
+    lines = text.strip().splitlines()
+    line = lines[0] if lines else ""
+    return line if len(line) <= LINE_LENGTH else line[: LINE_LENGTH - 1] + "…"
 
 
 @admin.register(DjangoJobExecution)
@@ -98,9 +111,9 @@ class ExecutionAdmin(SchedulerAdmin):
         "started",
         "late",
         "took",
+        "story",
         "source",
         "node",
-        "story",
     )
     list_filter = (
         filters.StatusFilter,
@@ -117,16 +130,6 @@ class ExecutionAdmin(SchedulerAdmin):
     ordering = ("-run_time", "-id")
     search_fields = ("job__id", "job_name", "exception")
     search_help_text = _("Search by job id, name or error")
-    fieldsets = (
-        (None, {"fields": ("outcome", "job_column", "explanation", "error_line")}),
-        (_("Timeline"), {"fields": ("timeline", "late", "took")}),
-        (
-            _("Where and why"),
-            {"fields": ("source", "executor", "node", "attempt_text", "note_text")},
-        ),
-        (_("Traceback"), {"fields": ("trace",)}),
-        (_("Around it"), {"fields": ("neighbours",)}),
-    )
     readonly_fields = (
         "outcome",
         "job_column",
@@ -166,6 +169,47 @@ class ExecutionAdmin(SchedulerAdmin):
             row.shown_name = (
                 row.job_name or names.get(row.job_id) or row.job_id or words.NOTHING
             )
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Return the fields that have something to say about this execution."""
+        if obj is None:
+            return ()
+        summary = ["outcome", "job_column"]
+        if explain(obj, obj.shown_at):
+            summary.append("explanation")
+        if obj.exception:
+            summary.append("error_line")
+        if obj.note:
+            summary.append("note_text")
+        when = ["timeline"]
+        if obj.started_time is not None:
+            when += ["late", "took"]
+        trace = [(_("Traceback"), {"fields": ("trace",)})] if obj.traceback else []
+        return [
+            (None, {"fields": summary}),
+            *trace,
+            (_("When"), {"fields": when}),
+            (
+                _("Where and why"),
+                {"fields": ("source", "executor", "node", "attempt_text")},
+            ),
+            (_("Around it"), {"fields": ("neighbours",)}),
+        ]
+
+    def render_change_form(
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        *args: Any,
+        obj: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        if obj is not None:
+            context["subtitle"] = gettext("%(job)s, %(moment)s") % {
+                "job": obj.shown_name,
+                "moment": words.wall(obj.run_time, obj.shown_at, seconds=True),
+            }
+        return super().render_change_form(request, context, *args, obj=obj, **kwargs)
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
@@ -267,12 +311,16 @@ class ExecutionAdmin(SchedulerAdmin):
 
     @admin.display(description=_("what happened"))
     def story(self, row: DjangoJobExecution) -> SafeString | str:
-        line = row.exception or explain(row, row.shown_at) or row.note
-        line = (line or "").strip().splitlines()[0] if (line or "").strip() else ""
-        if len(line) > LINE_LENGTH:
-            line = line[: LINE_LENGTH - 1] + "…"
         style = "dja-error" if row.exception else "dja-story"
-        return format_html('<span class="{}">{}</span>', style, line)
+        text = row.exception or explain(row, row.shown_at)
+        return format_html(
+            '<span class="{}">{}</span>{}',
+            style,
+            first_line(text),
+            format_html('<span class="dja-sub">{}</span>', first_line(row.note))
+            if row.note
+            else "",
+        )
 
     # The page of one execution
 
@@ -280,7 +328,7 @@ class ExecutionAdmin(SchedulerAdmin):
     def explanation(self, row: DjangoJobExecution) -> SafeString | str:
         text = explain(row, row.shown_at)
         if row.status != DjangoJobExecution.COALESCED or row.job_id is None:
-            return text or words.NOTHING
+            return text
         following = (
             DjangoJobExecution.objects.using(row._state.db)
             .filter(job_id=row.job_id, run_time__gt=row.last_run_time or row.run_time)
@@ -300,8 +348,6 @@ class ExecutionAdmin(SchedulerAdmin):
 
     @admin.display(description=_("error"))
     def error_line(self, row: DjangoJobExecution) -> SafeString | str:
-        if not row.exception:
-            return words.NOTHING
         return format_html('<span class="dja-error">{}</span>', row.exception)
 
     @admin.display(description=_("timeline"))
@@ -345,12 +391,10 @@ class ExecutionAdmin(SchedulerAdmin):
 
     @admin.display(description=_("note"))
     def note_text(self, row: DjangoJobExecution) -> str:
-        return row.note or words.NOTHING
+        return row.note
 
     @admin.display(description=_("traceback"))
     def trace(self, row: DjangoJobExecution) -> SafeString | str:
-        if not row.traceback:
-            return words.NOTHING
         if not row.may_see:
             return gettext("You may not see tracebacks.")
         return format_html(

@@ -116,14 +116,16 @@ class JobDetails:
         """Return the badge of the job's state, and one for failures beside it."""
         condition = stats.condition(job, job.recent, job.shown_at)
         failures = job.recent.failures_in_row
-        many = f"{failures}+" if failures >= stats.STRIP_RUNS else str(failures)
+        many = f"×{failures}" if failures > 1 else ""
+        if failures >= stats.STRIP_RUNS:
+            many += "+"
         parts = []
         if condition == "failing":
-            parts.append(badges.badge(badges.CONDITIONS["failing"], f"×{many}"))
+            parts.append(badges.badge(badges.CONDITIONS["failing"], many))
         else:
             parts.append(badges.badge(badges.CONDITIONS[condition]))
             if failures and condition in ("running", "overdue", "paused"):
-                parts.append(badges.badge(badges.CONDITIONS["failing"], f"×{many}"))
+                parts.append(badges.badge(badges.CONDITIONS["failing"], many))
         note = self.pause_note(job) if condition == "paused" else ""
         if condition == "broken" and job.error:
             note = job.error.strip().splitlines()[-1][:120]

@@ -74,7 +74,7 @@ class JobAdmin(JobDetails, SchedulerAdmin):
     )
     search_fields = ("id", "name", "func")
     search_help_text = _("Search by id, name or callable")
-    ordering = (F("next_run_time").asc(nulls_last=True), "id")
+    ordering = (F("next_run_time").asc(nulls_last=True),)
     actions = tuple(_bulk_action(lever) for lever in LEVERS.values())
 
     # Rights

@@ -45,10 +45,12 @@ def seconds_of(length: timedelta | Decimal | float | int) -> float:
 
 
 def duration(length: timedelta | Decimal | float | int | None) -> str:
-    """Say how long: "12 ms", "4.2 s", "3 min 5 s", "2 h 10 min", "3 d 4 h"."""
+    """Say how long: "< 1 ms", "12 ms", "4.2 s", "3 min 5 s", "2 h 10 min", "3 d 4 h"."""
     if length is None:
         return NOTHING
     seconds = max(seconds_of(length), 0.0)
+    if seconds < 0.0005:
+        return gettext("< 1 ms")
     if seconds < 0.9995:
         return gettext("%(n)s ms") % {"n": round(seconds * 1000)}
     if seconds < 9.95:

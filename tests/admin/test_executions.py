@@ -177,7 +177,8 @@ class ExplanationTest(AdminCase):
                 "Its scheduler stopped without reporting how this run ended.",
             ),
             ("Executed", 1, None, ""),
-            ("Queued", 1, None, ""),
+            ("Claimed", 1, None, ""),
+            ("Queued", 1, None, "Waits for a scheduler to claim it."),
         ):
             with self.subTest(status=status, count=count):
                 first = NOON - timedelta(hours=1)
@@ -188,6 +189,22 @@ class ExplanationTest(AdminCase):
                     last_run_time=last and first + timedelta(minutes=last),
                 )
                 self.assertEqual(executions.explain(row, NOON), expected)
+
+    def test_a_run_now_that_waits_says_until_when(self):
+        row = DjangoJobExecution(
+            status="Queued", run_time=NOON, expires_time=NOON + timedelta(minutes=5)
+        )
+        self.assertEqual(
+            executions.explain(row, NOON),
+            "Waits for a scheduler to claim it; expires in 5 min.",
+        )
+
+    def test_the_note_stands_beneath(self):
+        rows.execution("one", 1, "Cancelled", note="Overtaken by an edit.\nMore")
+        response = self.client.get(reverse(LOG))
+        self.assertContains(
+            response, '<span class="dja-sub">Overtaken by an edit.</span>'
+        )
 
     def test_coalesced_occurrences_lead_to_the_run_that_took_them(self):
         rows.job("hourly")
@@ -218,6 +235,14 @@ class ExecutionPageTest(AdminCase):
         response = self.client.get(rows.page("djangojobexecution", run.pk))
         for text in ("+20 ms", "+30 ms", "+1 min 30 s", "2026-06-03 11:00:00 UTC"):
             self.assertContains(response, text)
+
+    def test_the_page_is_named_after_job_and_local_time(self):
+        rows.job("one", name="Nightly report")
+        run = rows.execution("one", 1, job_name="Nightly report")
+        response = self.client.get(rows.page("djangojobexecution", run.pk))
+        self.assertEqual(response.context["subtitle"], "Nightly report, 11:00:00 UTC")
+        self.assertNotContains(response, "Traceback")
+        self.assertNotContains(response, "Explanation")
 
     def test_neighbours_of_the_same_job_are_linked(self):
         rows.job("one")

@@ -17,7 +17,9 @@ class DurationTest(SimpleTestCase):
     def test_durations_keep_two_figures_that_matter(self):
         for length, text in (
             (None, "–"),
-            (0, "0 ms"),
+            (0, "< 1 ms"),
+            (0.0004, "< 1 ms"),
+            (0.0006, "1 ms"),
             (0.0124, "12 ms"),
             (0.9996, "1.0 s"),
             (4.24, "4.2 s"),
@@ -32,7 +34,7 @@ class DurationTest(SimpleTestCase):
             (45 * 86400 + 3600, "45 d"),
             (Decimal("1.50"), "1.5 s"),
             (timedelta(milliseconds=3), "3 ms"),
-            (-1, "0 ms"),
+            (-1, "< 1 ms"),
         ):
             with self.subTest(length=length):
                 self.assertEqual(words.duration(length), text)
