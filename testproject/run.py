@@ -213,7 +213,12 @@ def main() -> int:
             "web": [*manage, "runserver", "--noreload", f"{HOST}:{port}"],
             "jobs": [*manage, "runapscheduler"],
         },
-        {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"},
+        {
+            **os.environ,
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONIOENCODING": "utf-8",
+            "DJANGO_RUNSERVER_HIDE_WARNING": "true",  # this is a demo
+        },
     )
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, pair.interrupt)

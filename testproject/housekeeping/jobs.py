@@ -35,7 +35,7 @@ from .models import (
 
 logger = logging.getLogger(__name__)
 
-STRETCH = 1_000_000
+STRETCH = 20_000_000
 
 
 @scheduled_job("interval", seconds=5, id="measure-disk-and-memory")
@@ -100,7 +100,7 @@ def digest_log() -> int:
 
 @scheduled_job("cron", second="*/20", id="count-primes", executor="processpool")
 def count_primes() -> int:
-    """Count the primes of the next million numbers, in a process of their own."""
+    """Count the primes among the next numbers, in a process of its own."""
     last = PrimeCount.objects.order_by("-upto").first()
     upto, primes = (last.upto, last.primes) if last else (0, 0)
     began = time.process_time()

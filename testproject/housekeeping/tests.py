@@ -130,12 +130,12 @@ class JobTests(FolderMixin, TestCase):
             self.assertEqual(jobs.digest_log(), 5)
         self.assertEqual(LogCount.objects.get().lines, 8)
 
-    def test_each_run_counts_the_primes_of_the_next_million(self) -> None:
-        self.assertEqual(jobs.count_primes(), 78498)
-        self.assertEqual(jobs.count_primes(), 148933)
+    def test_each_run_goes_on_where_the_last_one_ended(self) -> None:
+        self.assertEqual(jobs.count_primes(), 1270607)
+        self.assertEqual(jobs.count_primes(), 2433654)
         self.assertEqual(
             list(PrimeCount.objects.values_list("upto", "primes")),
-            [(2_000_000, 148933), (1_000_000, 78498)],
+            [(40_000_000, 2433654), (20_000_000, 1270607)],
         )
 
     def test_only_expired_sessions_are_cleared(self) -> None:

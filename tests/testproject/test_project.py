@@ -160,9 +160,9 @@ class TestRun:
         )
         assert active == [(0,)]
         ((primes,),) = demo.rows(
-            "SELECT primes FROM housekeeping_primecount WHERE upto = 1000000"
+            "SELECT primes FROM housekeeping_primecount WHERE upto = 20000000"
         )
-        assert primes == 78498
+        assert primes == 1270607
 
     @pytest.mark.parametrize(
         ("victim", "message"),
