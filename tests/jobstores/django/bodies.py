@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import time
 
+from django_apscheduler.executors.base import current_run
+
 calls: list[tuple] = []
 
 
@@ -23,7 +25,16 @@ def append(path: str, text: str) -> None:
         ledger.write(f"{text} {os.getpid()}\n")
 
 
-def append_and_hang(path: str, text: str) -> None:
-    """Add a line to a file, then take a minute."""
+def append_slowly(path: str, text: str) -> None:
+    """Add a line to a file, and take long enough for others to get some work."""
     append(path, text)
-    time.sleep(60)
+    time.sleep(0.1)
+
+
+def append_and_hang_once(path: str, text: str) -> None:
+    """Add a line to a file; the first attempt then takes a minute."""
+    run = current_run()
+    assert run is not None
+    append(path, f"{text} {run.attempt}")
+    if run.attempt == 1:
+        time.sleep(60)

@@ -1,0 +1,27 @@
+"""A scheduler process for the tests: runs jobs until it is told to stop."""
+
+from __future__ import annotations
+
+import sys
+
+import django
+
+
+def main() -> None:
+    """Run a scheduler until standard input closes."""
+    django.setup()
+    from django_apscheduler.schedulers.background import BackgroundScheduler
+
+    scheduler = BackgroundScheduler(
+        jobstores={"default": {"type": "django"}},
+        executors={"default": {"type": "threadpool", "max_workers": 4}},
+        timezone="UTC",
+    )
+    scheduler.start()
+    print("ready", flush=True)
+    sys.stdin.read()
+    scheduler.shutdown()
+
+
+if __name__ == "__main__":
+    main()
