@@ -66,9 +66,11 @@ class BaseTrigger(ABC):
         :raises TypeError: when the constructor took ``*args``, which have no names
         """
         args, kwargs = self._given
-        signature = inspect.signature(type(self))
+        # Of __init__, as Python 3.10 would show that of __new__ for the class.
+        signature = inspect.signature(type(self).__init__)
+        bound = signature.bind(self, *args, **kwargs)
         arguments: dict[str, Any] = {}
-        for name, value in signature.bind(*args, **kwargs).arguments.items():
+        for name, value in list(bound.arguments.items())[1:]:
             parameter = signature.parameters[name]
             if parameter.kind is parameter.VAR_KEYWORD:
                 arguments.update(value)

@@ -242,7 +242,7 @@ def test_random_arguments_give_a_trigger_or_a_documented_error(make, count):
         else:
             made += 1
             assert str(trigger)
-            if number % 4 == 0:
+            if number % 8 == 0:
                 ask(trigger, rng)
         slowest = max(slowest, time.process_time() - began)
     assert all(len(message) > 10 for message in messages)

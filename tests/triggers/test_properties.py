@@ -167,7 +167,7 @@ def test_looking_back_retraces_looking_ahead(trigger, now):
 
 
 @given(cases(), st.sampled_from(CHANGES), st.sampled_from(["wall", "once"]), st.data())
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_cron_agrees_with_walking_through_every_minute(case, change, dst, data):
     zone, day = change
     begin = utc(day) - timedelta(days=1)
