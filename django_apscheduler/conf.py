@@ -1,5 +1,5 @@
 """
-``settings.APSCHEDULER``: read each time, checked, and completed with defaults.
+``settings.APSCHEDULER``: read when asked for, checked, and completed with defaults.
 
 The dictionary is the guide's, nested or flat, with or without the ``apscheduler.``
 prefix, mixed as you like::
@@ -25,6 +25,8 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+from django.dispatch import receiver
 
 from django_apscheduler import util
 
@@ -74,6 +76,8 @@ _GROUPS = ("jobstores", "executors", "job_defaults", "retention")
 class Configuration:
     """
     The settings, completed with defaults.
+
+    Not to be changed: it is the same object for all who ask.
 
     :ivar jobstores: alias → job store object, or options with ``type`` or ``class``
     :ivar executors: alias → executor object, or options with ``type`` or ``class``
@@ -136,7 +140,7 @@ def configuration() -> Configuration:
 
 def problems() -> list[str]:
     """Return the faults in ``settings.APSCHEDULER`` as sentences, for the checks."""
-    return _read()[1]
+    return list(_read()[1])
 
 
 def datetime_format() -> str:
@@ -187,9 +191,27 @@ def _place(into: dict[str, Any], path: list[str], value: Any, key: str) -> None:
         into[last] = value
 
 
+# The last answer, with what it was made from: job stores ask for each row they read.
+_last: tuple[Any, str, Configuration, list[str]] | None = None
+
+
+@receiver(setting_changed)
+def _forget(**kwargs: Any) -> None:
+    global _last
+    _last = None
+
+
 def _read() -> tuple[Configuration, list[str]]:
+    global _last
+    raw, zone = getattr(settings, "APSCHEDULER", None), settings.TIME_ZONE
+    last = _last
+    if last is None or last[0] is not raw or last[1] != zone:
+        _last = last = (raw, zone, *_parse(raw))
+    return last[2:]
+
+
+def _parse(raw: Any) -> tuple[Configuration, list[str]]:
     faults: list[str] = []
-    raw = getattr(settings, "APSCHEDULER", None)
     options: dict[str, Any] = {}
     if raw is not None and not isinstance(raw, Mapping):
         faults.append(f"it must be a dictionary; got {type(raw).__name__}")

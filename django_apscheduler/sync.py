@@ -85,7 +85,9 @@ def synchronise(
     report = Report()
     for using, aliases in django_stores(settings).items():
         own = [d for d in declared.values() if d.jobstore in aliases]
-        sync = _Sync(scheduler, using, rank, settings.job_defaults, report)
+        sync = _Sync(
+            scheduler, using, min(aliases), rank, settings.job_defaults, report
+        )
         try:
             with transaction.atomic(using=using):
                 sync.run(own)
@@ -203,6 +205,7 @@ def revert(job_id: str, scheduler: Any = None, using: str | None = None) -> list
     """
     alias = resolve_alias(using)
     scheduler = scheduler or registry.get_scheduler()
+    jobstore = min(django_stores(conf.configuration()).get(alias, ()), default=None)
     with transaction.atomic(using=alias):
         row = _locked(alias).filter(id=job_id, declaration__isnull=False).first()
         if row is None:
@@ -210,7 +213,7 @@ def revert(job_id: str, scheduler: Any = None, using: str | None = None) -> list
         declared = json.loads(row.declaration)
         fields = [n for n in json.loads(row.overrides or "[]") if n in declared]
         changed = [name for name in fields if getattr(row, name) != declared[name]]
-        _change(scheduler, row, {name: declared[name] for name in changed})
+        _change(scheduler, jobstore, row, {name: declared[name] for name in changed})
         DjangoJob.objects.using(alias).filter(id=job_id).update(overrides="[]")
     return changed
 
@@ -231,7 +234,9 @@ def _own_processes(using: str) -> Any:
     )
 
 
-def _change(scheduler: Any, row: DjangoJob, values: dict[str, Any]) -> None:
+def _change(
+    scheduler: Any, alias: str | None, row: DjangoJob, values: dict[str, Any]
+) -> None:
     """Give a job columns' values as a declaration has them, through the scheduler."""
     if not values:
         return
@@ -241,9 +246,9 @@ def _change(scheduler: Any, row: DjangoJob, values: dict[str, Any]) -> None:
         if name in changes:
             changes[name] = serialization.load_arguments(changes[name])
     if changes:
-        scheduler.modify_job(row.id, **changes)
+        scheduler.modify_job(row.id, alias, **changes)
     if trigger is not None:
-        scheduler.modify_job(row.id, trigger=serialization.load_trigger(trigger))
+        scheduler.modify_job(row.id, alias, trigger=serialization.load_trigger(trigger))
 
 
 class _Sync:
@@ -253,12 +258,15 @@ class _Sync:
         self,
         scheduler: Any,
         using: str,
+        alias: str,
         rank: tuple[Any, datetime],
         job_defaults: dict[str, Any],
         report: Report,
     ):
         self.scheduler = scheduler
         self.using = using
+        # Of several job stores in one database any will do for an edit.
+        self.alias = alias
         self.rank = rank
         self.job_defaults = job_defaults
         self.report = report
@@ -340,7 +348,9 @@ class _Sync:
             for name in in_code
             if name not in overrides and getattr(row, name) != wanted[name]
         ]
-        _change(self.scheduler, row, {name: wanted[name] for name in changed})
+        _change(
+            self.scheduler, self.alias, row, {name: wanted[name] for name in changed}
+        )
         self.save(row.id, declaration=text)
         if changed:
             self.report.changed[row.id] = changed
@@ -358,7 +368,7 @@ class _Sync:
         if row.paused_time is not None:
             self.save(row.id, state=PAUSED)
         else:
-            self.scheduler.resume_job(row.id)
+            self.scheduler.resume_job(row.id, self.alias)
         if row.id in self.report.unchanged:
             self.report.unchanged.remove(row.id)
         self.report.enabled.append(row.id)
@@ -370,7 +380,7 @@ class _Sync:
             # `paused_time` stays, and says that it comes back paused.
             self.save(row.id, state=DISABLED)
         else:
-            self.scheduler.pause_job(row.id)
+            self.scheduler.pause_job(row.id, self.alias)
             self.save(row.id, state=DISABLED, paused_time=None)
         self.report.disabled.append(row.id)
 

@@ -130,13 +130,21 @@ class Defaults(SimpleTestCase):
         with override_settings(APSCHEDULER={"release": "b"}):
             self.assertEqual(conf.configuration().release, "b")
 
-    def test_changing_what_was_returned_changes_no_default(self):
+    def test_changing_a_schedulers_options_changes_no_default(self):
         with override_settings(APSCHEDULER=None):
-            conf.configuration().executors["default"]["max_workers"] = 99
-            conf.configuration().job_defaults["coalesce"] = False
-            found = conf.configuration()
-        self.assertEqual(found.executors["default"]["max_workers"], 10)
-        self.assertIs(found.job_defaults["coalesce"], True)
+            options = conf.configuration().scheduler_options()
+            options["executors"]["default"]["max_workers"] = 99
+            options["job_defaults"]["coalesce"] = False
+            found = conf.configuration().scheduler_options()
+        self.assertEqual(found["executors"]["default"]["max_workers"], 10)
+        self.assertIs(found["job_defaults"]["coalesce"], True)
+
+    def test_other_time_zones_and_databases_are_noticed(self):
+        with override_settings(APSCHEDULER={"using": "default"}):
+            with override_settings(TIME_ZONE="Asia/Kolkata"):
+                found = conf.configuration()
+                self.assertEqual(found.timezone, ZoneInfo("Asia/Kolkata"))
+            self.assertEqual(str(conf.configuration().timezone), "UTC")
 
     def test_the_database_of_the_jobs_is_said_once(self):
         settings = {

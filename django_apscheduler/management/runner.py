@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from django_apscheduler.connections import clean
 from django_apscheduler.management.console import Console
 from django_apscheduler.registry import set_scheduler
 
@@ -83,14 +84,27 @@ class Runner:
         self.reason = ""
         self._stop_lock = threading.Lock()
         self._status: int | None = None
+        self._handlers: dict[int, Any] = {}
 
     def install_signal_handlers(self) -> None:
-        """Stop gracefully on the first SIGTERM or SIGINT, at once on the second."""
+        """
+        Stop gracefully on the first SIGTERM, SIGINT or SIGHUP, at once on the second.
+
+        Only the main thread may; elsewhere it is for the caller to call `stop`.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            return
         for name in ("SIGTERM", "SIGINT", "SIGHUP"):
             number = getattr(signal, name, None)
             # `nohup` ignores SIGHUP, and means it.
             if number is not None and signal.getsignal(number) != signal.SIG_IGN:
-                signal.signal(number, self._on_signal)
+                self._handlers[number] = signal.signal(number, self._on_signal)
+
+    def restore_signal_handlers(self) -> None:
+        """Undo `install_signal_handlers`."""
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers.clear()
 
     def _on_signal(self, number: int, frame: Any) -> None:
         name = signal.Signals(number).name
@@ -128,7 +142,8 @@ class Runner:
 
     def _begin(self, ready: Callable[[], None]) -> None:
         try:
-            ready()
+            with clean():
+                ready()
         except BaseException:
             self.scheduler.shutdown(wait=False)
             raise
@@ -196,7 +211,8 @@ class Runner:
     def _synchronise_quietly(self) -> None:
         assert self.synchronise is not None
         try:
-            self.synchronise()
+            with clean():
+                self.synchronise()
         except Exception:
             logger.exception("Declared jobs could not be synchronised; trying again")
 
@@ -209,11 +225,17 @@ class Runner:
 
     def _finish(self) -> int:
         failure = self.scheduler.failure
-        if failure is not None or not self.scheduler.running:
-            self._say_failure(failure)
+        if failure is not None:
+            self.console.write(
+                f"The scheduler cannot go on: {type(failure).__name__}: {failure}",
+                "bad",
+            )
             if self._drain():
                 self._shut_down()
             return EXIT_FAILED
+        if not self.scheduler.running:
+            self.console.say("The scheduler was shut down from inside")
+            return 0
         running = self.scheduler.running_jobs()
         if running:
             self.console.say(
@@ -235,13 +257,6 @@ class Runner:
         # Not shut down: that would wait for the job, and would end the lease as if all
         # was in order. The caller ends the process, and the lease runs out.
         return EXIT_STILL_RUNNING
-
-    def _say_failure(self, failure: BaseException | None) -> None:
-        if failure is None:
-            text = "The scheduler was shut down from inside"
-        else:
-            text = f"The scheduler cannot go on: {type(failure).__name__}: {failure}"
-        self.console.write(text, "bad")
 
     def _drain(self) -> bool:
         try:

@@ -14,13 +14,10 @@ from django_apscheduler.models import DjangoJob, DjangoJobExecution, SchedulerPr
 
 pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 
-STORES = ["django", "memory"]
 
-
-@pytest.mark.parametrize("store", STORES)
 class TestItsLife:
-    def test_a_run_limited_in_time_stops_by_itself_with_status_0(self, run, store):
-        command = run("runapscheduler", "--run-for", "2.5", JOBSTORE=store)
+    def test_a_run_limited_in_time_stops_by_itself_with_status_0(self, run):
+        command = run("runapscheduler", "--run-for", "2.5")
         assert command.ended() == 0
         assert 1 <= len(command.noted("tick")) <= 3
         assert "2.5 s are over: stopping" in command.text
@@ -28,11 +25,17 @@ class TestItsLife:
         assert "Traceback" not in command.text
         assert "Warning" not in command.text
 
+    def test_jobs_may_live_in_memory(self, run):
+        command = run("runapscheduler", JOBSTORE="memory", SHOP_JOBS="tick,crunch")
+        command.wait_for(lambda: command.noted("tick") and command.noted("crunch"))
+        assert not DjangoJob.objects.exists()
+        command.signal()
+        assert command.ended() == 0
+        assert command.output[-2] == "Stopped"
+
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-    def test_a_signal_lets_the_running_job_end(self, run, store, number):
-        command = run(
-            "runapscheduler", JOBSTORE=store, SHOP_JOBS="slow", SLOW_SECONDS="1.5"
-        )
+    def test_a_signal_lets_the_running_job_end(self, run, number):
+        command = run("runapscheduler", SHOP_JOBS="slow", SLOW_SECONDS="1.5")
         command.wait_for(lambda: command.noted("slow begins"))
         command.signal(number)
         assert command.ended() == 0
@@ -46,10 +49,8 @@ class TestItsLife:
         assert re.search(r"  finished   slow +1\.\d s$", command.text, re.MULTILINE)
         assert command.output[-2:] == ["Stopped", "Runs: 1 finished"]
 
-    def test_a_second_signal_ends_at_once_with_its_own_status(self, run, store):
-        command = run(
-            "runapscheduler", JOBSTORE=store, SHOP_JOBS="slow", SLOW_SECONDS="600"
-        )
+    def test_a_second_signal_ends_at_once_with_its_own_status(self, run):
+        command = run("runapscheduler", SHOP_JOBS="slow", SLOW_SECONDS="600")
         command.wait_for(lambda: command.noted("slow begins"))
         command.signal(signal.SIGTERM)
         command.wait_for("SIGTERM: stopping")
@@ -57,12 +58,11 @@ class TestItsLife:
         assert command.ended(5) == 128 + signal.SIGINT
         assert command.output[-1] == "SIGINT again: ended at once"
 
-    def test_the_drain_timeout_ends_the_wait_with_its_own_status(self, run, store):
+    def test_the_drain_timeout_ends_the_wait_with_its_own_status(self, run):
         command = run(
             "runapscheduler",
             "--drain-timeout",
             "0.3",
-            JOBSTORE=store,
             SHOP_JOBS="slow",
             SLOW_SECONDS="600",
         )
@@ -71,12 +71,11 @@ class TestItsLife:
         assert command.ended(10) == 4
         assert "Stopped after 0.3 s though slow had not ended" in command.text
 
-    def test_a_blocking_scheduler_stops_just_the_same(self, run, store):
+    def test_a_blocking_scheduler_stops_just_the_same(self, run):
         command = run(
             "runapscheduler",
             "--scheduler",
             "blocking",
-            JOBSTORE=store,
             SHOP_JOBS="slow",
             SLOW_SECONDS="1",
         )
@@ -85,8 +84,8 @@ class TestItsLife:
         assert command.ended() == 0
         assert len(command.noted("slow ends")) == 1
 
-    def test_every_kind_of_executor_runs_its_jobs(self, run, store):
-        command = run("runapscheduler", JOBSTORE=store, SHOP_JOBS="tick,crunch,wait")
+    def test_every_kind_of_executor_runs_its_jobs(self, run):
+        command = run("runapscheduler", SHOP_JOBS="tick,crunch,wait")
         for job in ("tick", "crunch", "wait"):
             command.wait_for(lambda job=job: command.noted(job))
         command.signal()
@@ -96,6 +95,22 @@ class TestItsLife:
         assert zone == "Europe/Berlin"
         assert int(parent) == command.process.pid != int(pid)
         assert "failed" not in command.text
+
+    def test_a_loop_that_cannot_go_on_ends_the_process_with_its_own_status(self, run):
+        command = run("runapscheduler", SHOP_JOBS="die")
+        assert command.ended() == 3
+        assert "The scheduler cannot go on: MemoryError: no memory left" in command.text
+
+    def test_a_job_may_shut_the_scheduler_down(self, run):
+        command = run("runapscheduler", SHOP_JOBS="shut_down")
+        assert command.ended() == 0
+        assert "The scheduler was shut down from inside" in command.text
+
+    def test_a_job_reaches_the_scheduler_that_runs_it(self, run):
+        command = run("runapscheduler", SHOP_JOBS="add_child")
+        command.wait_for(lambda: command.noted("child"))
+        command.signal()
+        assert command.ended() == 0
 
 
 class TestWhatItShows:

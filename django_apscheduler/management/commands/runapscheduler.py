@@ -114,12 +114,15 @@ class Command(BaseCommand):
             autoreload.run_with_reloader(self.run, **options)
             return
         status = self.run(**options)
-        if status:
+        if not status:
+            return
+        if self._called_from_command_line:
             # Threads that hang must not keep the process: whoever supervises it waits.
             sys.stdout.flush()
             sys.stderr.flush()
             logging.shutdown()
             os._exit(status)
+        raise CommandError(f"runapscheduler ended with {status}", returncode=status)
 
     def run(self, **options: Any) -> int:
         """Run a scheduler from its preparation to its end; return the exit status."""
@@ -171,6 +174,8 @@ class Command(BaseCommand):
             status = runner.run(ready)
         except (registry.DeclarationError, LookupError, ValueError, TypeError) as error:
             raise CommandError(str(error)) from error
+        finally:
+            runner.restore_signal_handlers()
         self.summary(console, narrator)
         return status
 

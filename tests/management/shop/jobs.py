@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from django_apscheduler import current_run, scheduled_job
+from django_apscheduler import current_run, get_scheduler, scheduled_job
 
 WANTED = os.environ.get("SHOP_JOBS", "tick").split(",")
 
@@ -43,6 +43,28 @@ async def wait():
     note(f"wait {await DjangoJob.objects.acount()}")
 
 
+def die():
+    """Break the scheduler's loop, as nothing should."""
+
+    def broken():
+        raise MemoryError("no memory left")
+
+    get_scheduler().process_jobs = broken
+    get_scheduler().wakeup()
+
+
+def shut_down():
+    get_scheduler().shutdown()
+
+
+def add_child():
+    get_scheduler().add_job(child, id="child", replace_existing=True)
+
+
+def child():
+    note("child")
+
+
 if os.environ.get("EXTRA"):
     __import__(os.environ["EXTRA"])
 
@@ -56,6 +78,9 @@ if "crunch" in WANTED:
     scheduled_job("interval", seconds=1, id="crunch", executor="processpool")(crunch)
 if "wait" in WANTED:
     scheduled_job("interval", seconds=1, id="wait", executor="asyncio")(wait)
+for name, func in (("die", die), ("shut_down", shut_down), ("add_child", add_child)):
+    if name in WANTED:
+        scheduled_job("interval", seconds=1, id=name)(func)
 if "nightly" in WANTED:
     scheduled_job("cron", hour=3, id="nightly", name="Nightly report")(tick)
 if "never" in WANTED:
