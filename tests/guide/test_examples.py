@@ -1,0 +1,61 @@
+"""User guide, "Code examples": the programs in ``examples/`` run as they are."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "examples"
+
+
+def run(name: str, *arguments: str, logged: str = "") -> str:
+    """
+    Run an example as a user would; return what it printed.
+
+    :param logged: what it is to write to standard error among other things
+    """
+    done = subprocess.run(
+        [sys.executable, "-W", "error", EXAMPLES / name, *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=25,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert logged in done.stderr if logged else done.stderr == ""
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", ["background.py", "asyncio_scheduler.py"])
+def test_a_scheduler_ticks_until_it_is_told_to_stop(name):
+    lines = run(name, "1.5").splitlines()
+    assert lines[0] == "Press Ctrl-C to stop"
+    assert len(lines) == 2
+    assert re.fullmatch(r"Tick! The time is \d\d:\d\d:\d\d", lines[1])
+
+
+def test_a_listener_tells_success_from_failure():
+    assert run("listening.py", logged="ZeroDivisionError").splitlines() == [
+        "by four worked: 3.0",
+        "by nothing crashed: division by zero",
+    ]
+
+
+def test_threads_and_processes_work_side_by_side():
+    assert run("several_executors.py").splitlines() == [
+        "light: a%20b",
+        "heavy: 1229 primes, in another process: True",
+    ]
+
+
+def test_every_example_is_listed():
+    listed = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    programs = [path.name for path in EXAMPLES.glob("*.py")]
+    assert [name for name in programs if name not in listed] == []
