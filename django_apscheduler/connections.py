@@ -11,9 +11,12 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from asgiref.sync import SyncToAsync
 from django.db import connections
+from django.db.backends.signals import connection_created
+from django.dispatch import receiver
 
 logger = logging.getLogger(__name__)
 
@@ -22,18 +25,26 @@ class _Thread(threading.local):
     """
     What this thread knows of its connections.
 
-    :ivar before: for each piece of work now under way, the aliases open as it began
-    :ivar kept: aliases left open by earlier work, for CONN_MAX_AGE
+    :ivar opened: connections opened by the work now under way, oldest first
+    :ivar marks: for each piece of work now under way, how many were open as it began
+    :ivar kept: connections left open by earlier work, for CONN_MAX_AGE
     """
 
     def __init__(self) -> None:
-        self.before: list[set[str]] = []
-        self.kept: set[str] = set()
+        self.opened: list[Any] = []
+        self.marks: list[int] = []
+        self.kept: list[Any] = []
 
 
 _thread = _Thread()
 _busy_lock = threading.Lock()
 _busy = 0
+
+
+@receiver(connection_created, dispatch_uid="django_apscheduler.connections")
+def _note(connection: Any, **kwargs: Any) -> None:
+    if _thread.marks:
+        _thread.opened.append(connection)
 
 
 def before_work() -> None:
@@ -44,27 +55,32 @@ def before_work() -> None:
     (a view that adds a job), in the middle of reading from its connection.
     """
     global _busy
-    if not _thread.before:
+    if not _thread.marks:
         with _busy_lock:
             _busy += 1
-        for alias in _thread.kept & _open_aliases():
-            _close_if_old(alias)
-    _thread.before.append(_open_aliases())
+        for connection in _thread.kept:
+            _close_if_old(connection)
+    _thread.marks.append(len(_thread.opened))
 
 
 def after_work() -> None:
     """Close the connections that the work opened, unless they are to be kept alive."""
     global _busy
-    before = _thread.before.pop() if _thread.before else set()
-    opened = (_open_aliases() - before) | (_thread.kept & before)
-    for alias in opened:
-        if alias not in before and connections[alias].in_atomic_block:
-            _abandon(alias)
+    mark = _thread.marks.pop() if _thread.marks else 0
+    opened = _thread.opened[mark:]
+    del _thread.opened[mark:]
+    for connection in opened:
+        if connection.in_atomic_block:
+            _abandon(connection)
         else:
-            _close_if_old(alias)
-    _thread.kept = opened & _open_aliases()
-    if not _thread.before:
-        _forget_queries(_thread.kept)
+            _close_if_old(connection)
+    if opened:
+        _thread.opened += [c for c in opened if c.connection is not None]
+    if not _thread.marks:
+        for connection in _thread.kept:
+            _close_if_old(connection)
+        if _thread.kept or _thread.opened:
+            _keep()
         with _busy_lock:
             _busy -= 1
     _after_async_work()
@@ -78,6 +94,35 @@ def clean() -> Iterator[None]:
         yield
     finally:
         after_work()
+
+
+def _keep() -> None:
+    """Remember what stays open; forget what does not."""
+    kept = {id(c): c for c in (*_thread.kept, *_thread.opened)}
+    _thread.kept = [c for c in kept.values() if c.connection is not None]
+    _thread.opened.clear()
+    for connection in _thread.kept:
+        # With DEBUG on, Django remembers each query until the next request begins.
+        connection.queries_log.clear()
+
+
+def _close_if_old(connection: Any) -> None:
+    # Inside a transaction, even a broken connection belongs to whoever began it.
+    if not connection.in_atomic_block:
+        connection.close_if_unusable_or_obsolete()
+
+
+def _abandon(connection: Any) -> None:
+    """Roll back and replace a connection whose transaction the work never ended."""
+    logger.warning(
+        "A run or receiver left a transaction open on the database %r; it has been "
+        "rolled back. Use `with transaction.atomic():` so that it ends with the code",
+        connection.alias,
+    )
+    connection.close()
+    # Closed within a transaction, Django's wrapper refuses all further use.
+    if connections[connection.alias] is connection:
+        del connections[connection.alias]
 
 
 def _after_async_work() -> None:
@@ -96,43 +141,9 @@ def _after_async_work() -> None:
 
 
 def _close_old_in_shared_thread() -> None:
-    for alias in _open_aliases():
-        connection = connections[alias]
+    for connection in connections.all(initialized_only=True):
         # While other work is under way, a connection that works may be in its hands,
         # between two pieces of a result. A broken one is of use to nobody.
         if connection.errors_occurred or not _busy:
-            _close_if_old(alias)
+            _close_if_old(connection)
         connection.queries_log.clear()
-
-
-def _open_aliases() -> set[str]:
-    return {
-        connection.alias
-        for connection in connections.all(initialized_only=True)
-        if connection.connection is not None
-    }
-
-
-def _close_if_old(alias: str) -> None:
-    connection = connections[alias]
-    # Inside a transaction, even a broken connection belongs to whoever began it.
-    if not connection.in_atomic_block:
-        connection.close_if_unusable_or_obsolete()
-
-
-def _abandon(alias: str) -> None:
-    """Roll back and replace a connection whose transaction the work never ended."""
-    logger.warning(
-        "A run or receiver left a transaction open on the database %r; it has been "
-        "rolled back. Use `with transaction.atomic():` so that it ends with the code",
-        alias,
-    )
-    connections[alias].close()
-    # Closed within a transaction, Django's wrapper refuses all further use.
-    del connections[alias]
-
-
-def _forget_queries(aliases: set[str]) -> None:
-    """With DEBUG on, Django remembers each query until the next request begins."""
-    for alias in aliases:
-        connections[alias].queries_log.clear()
