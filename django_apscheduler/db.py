@@ -21,6 +21,8 @@ from django.core.exceptions import ValidationError
 from django.db import connections, models, router
 from django.utils import timezone as django_timezone
 
+from django_apscheduler import clock
+
 logger = logging.getLogger(__name__)
 
 utc = timezone.utc
@@ -274,6 +276,31 @@ def resolve_alias(using: str | None = None) -> str:
 
         using = router.db_for_write(DjangoJob)
     return connections[using].alias
+
+
+#: Seconds for which a connection that has answered is not asked again.
+FRESH_SECONDS = 5.0
+
+
+def ensure_usable(connection: Any) -> None:
+    """
+    Drop a connection that has died, so that the next query opens another.
+
+    Outside of requests nobody else does: a thread that edits a job once a day would
+    meet the connection that the server closed at night. Inside a transaction it is left
+    alone, for it belongs to whoever began that.
+    """
+    if connection.connection is None or connection.in_atomic_block:
+        return
+    now = clock.monotonic()
+    checked = getattr(connection, "apscheduler_checked", float("-inf"))
+    if not connection.errors_occurred and now - checked < FRESH_SECONDS:
+        return
+    if connection.is_usable():
+        connection.errors_occurred = False
+        connection.apscheduler_checked = now
+    else:
+        connection.close()
 
 
 class PrivateConnection:

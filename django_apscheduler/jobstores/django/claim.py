@@ -81,6 +81,7 @@ class Claim:
         self.entries: list[Entry] = []
         self.runs: list[tuple[Run, list[str]]] = []
         self.running: dict[str, int] = {}
+        self.more = False
         self.unresolved = store.still_unresolved()
 
     def run(self) -> Batch:
@@ -202,7 +203,9 @@ class Claim:
         due: list[Row] = []
         for alias, slots in self.room.items():
             rows = self.due_rows(alias).filter(next_run_time__lte=self.now)
-            due += map(Row._make, self.store.locked(rows).values_list(*COLUMNS)[:slots])
+            found = list(self.store.locked(rows).values_list(*COLUMNS)[:slots])
+            due += map(Row._make, found)
+            self.more = self.more or len(found) == slots
         self.count_running({row.id for row in due} | parents.keys())
         for execution in queued:
             self.take_queued(execution, parents)
@@ -214,7 +217,8 @@ class Claim:
         self.store.membership.note_unresolved(set(self.unresolved))
         self.batch.now = self.now
         self.batch.next_run_time = self.next_due()
-        self.store.expect(self.batch.next_run_time)
+        # With all slots filled there may be more, which the next claim need not look for.
+        self.store.expect(self.now if self.more else self.batch.next_run_time)
 
     @cached_property
     def owner_id(self) -> int:

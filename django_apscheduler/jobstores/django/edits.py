@@ -18,7 +18,7 @@ from django.db import IntegrityError, connections, transaction
 from django.db.models import F
 
 from django_apscheduler import planning
-from django_apscheduler.db import DatabaseNow
+from django_apscheduler.db import DatabaseNow, ensure_usable, moment
 from django_apscheduler.job import ACTIVE, BROKEN, DISABLED, FINISHED, PAUSED, Job
 from django_apscheduler.jobstores.base import ConflictingIdError, JobLookupError
 from django_apscheduler.jobstores.django import rows, signing
@@ -74,8 +74,7 @@ class Edits:
         """Run the block in a transaction that tells the schedulers when it commits."""
         using = self.store.using
         connection = connections[using]
-        if not connection.in_atomic_block:
-            connection.close_if_unusable_or_obsolete()
+        ensure_usable(connection)
         self.store.warn_of_other_transactions()
         with self.store.writers(connection), transaction.atomic(using=using):
             sql = statements(connection)
@@ -120,23 +119,33 @@ class Edits:
         if len(columns) < len(jobs):
             ids = [job.id for job in jobs]
             raise ConflictingIdError(next(id for id in ids if ids.count(id) > 1))
-        with self.editing():
-            known = self.lock(list(columns))
-            new = []
-            for job in jobs:
-                found = known.get(job.id)
-                if found is None:
-                    new.append(job)
-                elif found[0].state == FINISHED:
-                    self.overwrite(job, found[0], found[1], columns[job.id])
-                elif replace_existing:
-                    self.replace(job, *found, columns[job.id])
-                else:
-                    raise ConflictingIdError(job.id)
-            self.insert(new, columns)
+        new: list[Job] = []
+        try:
+            with self.editing():
+                known = self.lock(list(columns))
+                for job in jobs:
+                    found = known.get(job.id)
+                    if found is None:
+                        new.append(job)
+                    elif found[0].state == FINISHED:
+                        self.overwrite(job, found[0], found[1], columns[job.id])
+                    elif replace_existing:
+                        self.replace(job, *found, columns[job.id])
+                    else:
+                        raise ConflictingIdError(job.id)
+                self.insert(new, columns)
+        except IntegrityError:
+            # Somebody else added one of them since we looked.
+            taken = self.jobs.filter(id__in=[job.id for job in new])
+            for job_id in taken.values_list("id", flat=True)[:1]:
+                raise ConflictingIdError(job_id) from None
+            raise
 
     def insert(self, jobs: list[Job], columns: dict[str, dict[str, Any]]) -> None:
-        now = self.store.now()
+        given = self.store.given_now(None)
+        # One job does without asking for the time first; many are written faster with
+        # plain values.
+        now = moment(given) if len(jobs) == 1 else given or self.store.now()
         made = [
             DjangoJob(
                 id=job.id,
@@ -147,15 +156,10 @@ class Edits:
             )
             for job in jobs
         ]
-        try:
-            with transaction.atomic(using=self.store.using):
-                self.jobs.bulk_create(made, batch_size=BULK_ROWS)
-        except IntegrityError:
-            # Somebody else added one of them since we looked.
-            taken = self.jobs.filter(id__in=[job.id for job in jobs])
-            for job_id in taken.values_list("id", flat=True)[:1]:
-                raise ConflictingIdError(job_id) from None
-            raise
+        if len(made) == 1:
+            made[0].save(using=self.store.using, force_insert=True)
+        elif made:
+            self.jobs.bulk_create(made, batch_size=BULK_ROWS)
         for job in jobs:
             self.adopt(job, columns[job.id], revision=1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import defaultdict
 from typing import Any
@@ -12,6 +13,10 @@ from django_apscheduler.models import SchedulerControl
 #: One lock per database file. Threads of this process that write take turns here;
 #: SQLite itself would have them sleep and try again, up to its time-out.
 WRITERS: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
+
+# A fork has only one thread, and nobody there would release what another one held.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=WRITERS.clear)
 
 
 class SQLite(Statements):

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +19,12 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, transaction
 
 from django_apscheduler import clock, util
-from django_apscheduler.db import PrivateConnection, database_now, resolve_alias
+from django_apscheduler.db import (
+    PrivateConnection,
+    database_now,
+    ensure_usable,
+    resolve_alias,
+)
 from django_apscheduler.job import ACTIVE, FINISHED, Job
 from django_apscheduler.jobstores.base import BaseJobStore, Batch, Lost, Outcome, Run
 from django_apscheduler.jobstores.django import orphans, rows, settle
@@ -94,7 +100,6 @@ class DjangoJobStore(BaseJobStore):
         self._edits = Edits(self)
         self._heart: Heart | None = None
         self._watch: Watch | None = None
-        self._pid = os.getpid()
         self._in_flight: dict[UUID, Run] = {}
         self._ignored: dict[str, float] = {}
         self._callables: dict[str, Any] = {}
@@ -115,7 +120,7 @@ class DjangoJobStore(BaseJobStore):
         """
         super().start(scheduler, alias)
         self.name = f"{socket.gethostname()}:{os.getpid()}"
-        self._pid = os.getpid()
+        self.__dict__.pop("allow_pickle", None)
         if not run:
             return
         self._refuse_memory()
@@ -185,8 +190,9 @@ class DjangoJobStore(BaseJobStore):
         """The store's alias in its scheduler."""
         return self._alias or ""
 
-    @property
+    @cached_property
     def allow_pickle(self) -> bool:
+        """Whether arguments may be pickled; settings are asked once per start."""
         if self._allow_pickle is not None:
             return self._allow_pickle
         return bool(getattr(self._settings(), "allow_pickle", False))
@@ -219,8 +225,7 @@ class DjangoJobStore(BaseJobStore):
             with own as connection:
                 yield connection
             return
-        if not ordinary.in_atomic_block:
-            ordinary.close_if_unusable_or_obsolete()
+        ensure_usable(ordinary)
         yield ordinary
 
     def writers(self, connection: Any) -> AbstractContextManager:
@@ -468,14 +473,9 @@ class DjangoJobStore(BaseJobStore):
         return None if row is None else self._readable(Row._make(row))
 
     def _rows(self) -> Any:
-        self._refresh()
+        ensure_usable(connections[self.using])
         jobs = DjangoJob.objects.using(self.using).exclude(state=FINISHED)
         return jobs.values_list(*COLUMNS)
-
-    def _refresh(self) -> None:
-        connection = connections[self.using]
-        if not connection.in_atomic_block:
-            connection.close_if_unusable_or_obsolete()
 
     def _readable(self, row: Row) -> Job | None:
         try:
@@ -500,7 +500,7 @@ class DjangoJobStore(BaseJobStore):
 
     def get_next_run_time(self) -> datetime | None:
         """Return the earliest next run time of all active jobs, or None."""
-        self._refresh()
+        ensure_usable(connections[self.using])
         active = DjangoJob.objects.using(self.using).filter(
             state=ACTIVE, next_run_time__isnull=False
         )
