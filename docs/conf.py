@@ -49,7 +49,7 @@ autodoc_typehints_description_target = "documented"
 default_role = "code"
 
 html_theme = "furo"
-html_title = "django_apscheduler"
+html_title = "django-apscheduler"
 html_copy_source = False
 html_show_copyright = False
 
