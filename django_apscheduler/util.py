@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from functools import partial
 from importlib import import_module
+from types import FunctionType
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -301,6 +302,9 @@ def maybe_ref(ref: Any) -> Any:
 
 def iscoroutinefunction(func: Any) -> bool:
     """Tell whether calling ``func`` gives a coroutine, looking through partials."""
+    if type(func) is FunctionType and not func.__dict__:
+        # What nearly all bodies are; asked anew for every run, so worth a short cut.
+        return bool(func.__code__.co_flags & inspect.CO_COROUTINE)
     while isinstance(func, partial):
         func = func.func
     if inspect.iscoroutinefunction(func):
