@@ -36,7 +36,8 @@ class RunsChangeList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         self.capped = self.result_count >= LISTED_ROWS
-        self.result_list = list(self.result_list)
+        # Where nothing was counted nothing need be looked for again.
+        self.result_list = list(self.result_list) if self.result_count else []
         self.model_admin.prepare_rows(request, self.result_list)
 
 

@@ -206,8 +206,8 @@ def pull(
             try:
                 outcome = lever.act(pulled)
             except JobLookupError:
-                # Deleted between our reading it and now.
-                outcome = GONE
+                # Deleted since we read it, or its row cannot be restored.
+                outcome = REFUSED if still_there(job) else GONE
             except ValueError:
                 # Broken since we read it.
                 outcome = REFUSED
@@ -224,6 +224,11 @@ def pull(
     if text:
         messages.add_message(request, level, f"{text}.")
     return done
+
+
+def still_there(job: DjangoJob) -> bool:
+    """Return whether a job's row exists."""
+    return DjangoJob.objects.using(resolve_alias()).filter(pk=job.pk).exists()
 
 
 def log_changes(

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
+from django.db import connections
+from django.db.models import BooleanField, Exists, OuterRef, Q, QuerySet, Subquery
+from django.db.models.expressions import RawSQL
 
 from django_apscheduler import clock
 from django_apscheduler.db import database_now
@@ -87,17 +89,36 @@ class RecentRuns:
         return failures
 
 
+def running(using: str) -> QuerySet[DjangoJobExecution]:
+    """Return the executions under way, by way of their own small index."""
+    quote = connections[using].ops.quote_name
+    statuses = ", ".join(f"'{status}'" for status in DjangoJobExecution.ACTIVE)
+    # SQLite uses a partial index only where the query repeats the condition of the
+    # index word for word, and parameters are no words.
+    condition = RawSQL(
+        f"{quote('status')} IN ({statuses})", [], output_field=BooleanField()
+    )
+    return (
+        DjangoJobExecution.objects.using(using)
+        .filter(condition, status=DjangoJobExecution.STARTED)
+        .order_by()
+    )
+
+
 def recent_runs(jobs: Sequence[DjangoJob], using: str) -> dict[str, RecentRuns]:
     """
-    Return the latest runs of each job by job id, in two queries.
+    Return the latest runs of each job by job id, in three queries.
 
-    The first finds each job's twentieth newest run time by seeking along the index
-    (job, run time); the second reads only rows from there on, so that a job with
+    The first finds who is running, the second each job's twentieth newest run time by seeking along the index
+    (job, run time); the third reads only rows from there on, so that a job with
     millions of runs costs no more than one with twenty.
     """
     found = {job.pk: RecentRuns() for job in jobs}
     if not found:
         return found
+    under_way = running(using).filter(job_id__in=list(found))
+    for pk in under_way.values_list("job_id", flat=True):
+        found[pk].running = True
     executions = DjangoJobExecution.objects.using(using)
     newest = executions.filter(job_id=OuterRef("pk")).order_by("-run_time", "-id")
     marks = (
@@ -108,17 +129,11 @@ def recent_runs(jobs: Sequence[DjangoJob], using: str) -> dict[str, RecentRuns]:
             oldest_shown=Subquery(
                 newest.values("run_time")[STRIP_RUNS - 1 : STRIP_RUNS]
             ),
-            is_running=Exists(
-                executions.filter(
-                    job_id=OuterRef("pk"), status=DjangoJobExecution.STARTED
-                )
-            ),
         )
-        .values_list("pk", "oldest_shown", "is_running")
+        .values_list("pk", "oldest_shown")
     )
     wanted = Q(pk__in=[])
-    for pk, oldest_shown, is_running in marks:
-        found[pk].running = is_running
+    for pk, oldest_shown in marks:
         window = Q(job_id=pk)
         if oldest_shown is not None:
             window &= Q(run_time__gte=oldest_shown)
@@ -219,7 +234,7 @@ def with_condition(
     if wanted in DjangoJob.State.values:
         return queryset.filter(state=wanted)
     if wanted == "running":
-        return queryset.filter(Exists(runs.filter(status=DjangoJobExecution.STARTED)))
+        return queryset.filter(pk__in=running(queryset.db).values("job_id"))
     if wanted == "overdue":
         return queryset.filter(overdue_condition(now))
     if wanted == "never":

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from django.urls import reverse
 
+import django_apscheduler
 from django_apscheduler import clock
 from django_apscheduler.models import DjangoJob, DjangoJobExecution
 from tests.admin import rows
@@ -63,7 +64,10 @@ def site(live_server, settings):
     rows.user("ana", superuser=True)
     owner = rows.process(seconds=3600)
     now = clock.now()
-    rows.job("hourly", name="work")
+    # Signed, as a job is that a program adds.
+    django_apscheduler.get_scheduler().add_job(
+        rows.work, "interval", hours=1, id="hourly", name="work"
+    )
     rows.job(
         "stock",
         state="paused",
@@ -123,7 +127,7 @@ def addresses() -> dict[str, str]:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 360])
-def test_pages_fit_and_report_no_error(chromium, site, width, scheme):
+def test_pages_fit_and_report_no_error(site, chromium, width, scheme):
     problems: list[str] = []
     page = signed_in(
         chromium,
@@ -171,7 +175,7 @@ def axe(request):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_pages_have_no_accessibility_fault_of_ours(chromium, site, scheme, axe):
+def test_pages_have_no_accessibility_fault_of_ours(site, chromium, scheme, axe):
     page = signed_in(chromium, site, [], color_scheme=scheme)
     for name, address in addresses().items():
         page.goto(site + address)
@@ -189,7 +193,7 @@ def test_pages_have_no_accessibility_fault_of_ours(chromium, site, scheme, axe):
         assert faults == [], name
 
 
-def test_everything_works_without_script(chromium, site):
+def test_everything_works_without_script(site, chromium):
     page = signed_in(chromium, site, [], java_script_enabled=False)
     page.goto(site + reverse(rows.JOBS))
     page.click("text=State: All")
@@ -206,7 +210,7 @@ def test_everything_works_without_script(chromium, site):
     assert page.locator("#result_list tbody tr").count() == 2
 
 
-def test_menus_close_on_escape_and_elsewhere(chromium, site):
+def test_menus_close_on_escape_and_elsewhere(site, chromium):
     page = signed_in(chromium, site, [])
     page.goto(site + reverse(rows.LOG))
     for leave in (

@@ -106,6 +106,12 @@ class BulkTest(LeverCase):
         self.assertEqual(self.act("run", "broken"), ["1 is broken and cannot run."])
         self.assertEqual(LogEntry.objects.count(), 0)
 
+    def test_a_row_signed_by_nobody_is_refused_not_reported_as_deleted(self):
+        self.sign_in(superuser=True)
+        rows.job("forged")
+        self.assertEqual(self.act("pause", "forged"), ["1 has no schedule to pause."])
+        self.assertEqual(LogEntry.objects.count(), 0)
+
     def test_deleting_keeps_the_history(self):
         self.sign_in(superuser=True)
         add("a")
