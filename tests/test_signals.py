@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import threading
 
 import pytest
 from django.db import connection, transaction
 
 from django_apscheduler import connections, events, signals
+from django_apscheduler.schedulers.background import BackgroundScheduler
 
 
 class Scheduler:
@@ -185,3 +187,40 @@ class TestConnectionsOfReceivers:
             assert cursor.fetchone() == (1,)
         connections.connections["default"].close()
         assert "left a transaction open on the database 'default'" in caplog.text
+
+
+class TestRealSchedulers:
+    def test_a_users_own_scheduler_sends_signals_too(self):
+        done = threading.Event()
+        received = []
+
+        def receiver(signal, sender, job_id, event, **kwargs):
+            received.append((sender, job_id, event.retval))
+            done.set()
+
+        signals.job_executed.connect(receiver)
+        scheduler = BackgroundScheduler()
+        scheduler.start()
+        try:
+            scheduler.add_job(str, args=["x"], id="own")
+            assert done.wait(30)
+        finally:
+            scheduler.shutdown()
+            signals.job_executed.disconnect(receiver)
+        assert received == [(BackgroundScheduler, "own", "x")]
+
+    @pytest.mark.django_db(transaction=True)
+    def test_an_edit_in_a_transaction_is_told_once_it_is_durable(self, received):
+        from django_apscheduler import get_scheduler
+
+        def told():
+            return [(s, k["job_id"]) for s, k in received if k["job_id"] is not None]
+
+        with transaction.atomic():
+            get_scheduler().add_job(sorted, "interval", args=[[]], hours=1, id="kept")
+            assert told() == []
+        assert told() == [(signals.job_added, "kept")]
+        with transaction.atomic():
+            get_scheduler().add_job(sorted, "interval", args=[[]], hours=1, id="gone")
+            transaction.set_rollback(True)
+        assert told() == [(signals.job_added, "kept")]

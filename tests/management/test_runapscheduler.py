@@ -159,6 +159,16 @@ class TestWhatItShows:
         for word in ("tick", "started", "finished", "django_apscheduler 1"):
             assert word not in command.text
 
+    def test_a_run_that_is_skipped_is_told_once(self, run):
+        command = run("runapscheduler", SHOP_JOBS="slow", SLOW_SECONDS="2.2")
+        found = command.wait_for(
+            r"  skipped    slow  +run of (\d\d:\d\d:\d\d): as many"
+        )
+        command.signal()
+        assert command.ended() == 0
+        told = [line for line in command.output if found[1] in line and "skip" in line]
+        assert len(told) == 1
+
     def test_the_log_level_shows_the_engines_records(self, run):
         command = run("runapscheduler", "--run-for", "0.3", "--log-level", "info")
         assert command.ended() == 0

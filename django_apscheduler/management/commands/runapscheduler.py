@@ -107,8 +107,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["quiet"]:
             options["verbosity"] = 0
-        if options["log_level"] is not None:
-            _set_log_level(options["log_level"])
+        _set_up_logging(options["log_level"])
         if options["reload"]:
             # The reloader takes a thread for this, and its main thread the signals.
             autoreload.run_with_reloader(self.run, **options)
@@ -352,13 +351,29 @@ def _log_level(text: str) -> int:
     return level
 
 
-def _set_log_level(level: int) -> None:
-    """Show records from ``level`` on, also where LOGGING has no handler for them."""
+def _set_up_logging(level: int | None) -> None:
+    """
+    Show log records, also where LOGGING has no handler for them.
+
+    :param level: from which level on; None for what LOGGING says, or warnings
+    """
     logger = logging.getLogger("django_apscheduler")
-    logger.setLevel(level)
-    if not logger.hasHandlers():
-        handler = logging.StreamHandler()
+    if level is not None:
+        logger.setLevel(level)
+    if logger.hasHandlers():
+        return
+    handler = logging.StreamHandler()
+    if level is None:
+        handler.setLevel(logging.WARNING)
+        handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))
+        handler.addFilter(_not_told_already)
+    else:
         handler.setFormatter(
             logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
         )
-        logger.addHandler(handler)
+    logger.addHandler(handler)
+
+
+def _not_told_already(record: logging.LogRecord) -> bool:
+    # The console has its own line for each run that was missed or skipped.
+    return record.funcName != "_tell_skipped"
