@@ -30,7 +30,7 @@ ICONS = {
     "wrench": "M2.5 13.5 8 8M8 8a3.5 3.5 0 0 1 4.5-4.5L10.5 5.5 11 8l2-1.5A3.5 "
     "3.5 0 0 1 8 8z",
     "circle": "M8 4.5a3.5 3.5 0 1 1 0 7 3.5 3.5 0 0 1 0-7z",
-    "inbox": "M2.5 9 4.5 3.5h7L13.5 9v4h-11zM2.5 9H6l.8 1.5h2.400L10 9h3.5",
+    "inbox": "M2.5 9 4.5 3.5h7L13.5 9v4h-11zM2.5 9H6l.8 1.5h2.4L10 9h3.5",
 }
 
 
@@ -42,49 +42,47 @@ class Look(NamedTuple):
     word: Promise | str
 
 
-def _look(tone: str, icon: str, word: Promise) -> Look:
-    return Look(tone, icon, word)
-
-
-_status = "status of a run"
-
 #: Execution status, as stored -> how it is shown.
 STATUSES: dict[str, Look] = {
-    "Queued": _look("wait", "inbox", pgettext_lazy(_status, "Queued")),
-    "Claimed": _look("wait", "flag", pgettext_lazy(_status, "Claimed")),
-    "Started execution": _look("run", "play", pgettext_lazy(_status, "Running")),
-    "Executed": _look("ok", "check", pgettext_lazy(_status, "Executed")),
-    "Error!": _look("fail", "cross", pgettext_lazy(_status, "Error")),
-    "Missed!": _look("warn", "alarm", pgettext_lazy(_status, "Missed")),
-    "Max instances!": _look("warn", "stack", pgettext_lazy(_status, "Max instances")),
-    "Coalesced": _look("quiet", "merge", pgettext_lazy(_status, "Coalesced")),
-    "Lost": _look("fail", "ghost", pgettext_lazy(_status, "Lost")),
-    "Cancelled": _look("quiet", "slash", pgettext_lazy(_status, "Cancelled")),
+    "Queued": Look("wait", "inbox", pgettext_lazy("status of a run", "Queued")),
+    "Claimed": Look("wait", "flag", pgettext_lazy("status of a run", "Claimed")),
+    "Started execution": Look(
+        "run", "play", pgettext_lazy("status of a run", "Running")
+    ),
+    "Executed": Look("ok", "check", pgettext_lazy("status of a run", "Executed")),
+    "Error!": Look("fail", "cross", pgettext_lazy("status of a run", "Error")),
+    "Missed!": Look("warn", "alarm", pgettext_lazy("status of a run", "Missed")),
+    "Max instances!": Look(
+        "warn", "stack", pgettext_lazy("status of a run", "Max instances")
+    ),
+    "Coalesced": Look("quiet", "merge", pgettext_lazy("status of a run", "Coalesced")),
+    "Lost": Look("fail", "ghost", pgettext_lazy("status of a run", "Lost")),
+    "Cancelled": Look("quiet", "slash", pgettext_lazy("status of a run", "Cancelled")),
 }
-
-_state = "state of a job"
 
 #: Condition of a job -> how it is shown. The first six are seen from its rows.
 CONDITIONS: dict[str, Look] = {
-    "active": _look("ok", "clock", pgettext_lazy(_state, "Active")),
-    "running": _look("run", "play", pgettext_lazy(_state, "Running")),
-    "overdue": _look("warn", "alarm", pgettext_lazy(_state, "Overdue")),
-    "failing": _look("fail", "cross", pgettext_lazy(_state, "Failing")),
-    "never": _look("quiet", "circle", pgettext_lazy(_state, "Never run")),
-    "paused": _look("wait", "pause", pgettext_lazy(_state, "Paused")),
-    "finished": _look("quiet", "flag", pgettext_lazy(_state, "Finished")),
-    "disabled": _look("quiet", "slash", pgettext_lazy(_state, "Disabled")),
-    "broken": _look("fail", "wrench", pgettext_lazy(_state, "Broken")),
+    "active": Look("ok", "clock", pgettext_lazy("state of a job", "Active")),
+    "running": Look("run", "play", pgettext_lazy("state of a job", "Running")),
+    "overdue": Look("warn", "alarm", pgettext_lazy("state of a job", "Overdue")),
+    "failing": Look("fail", "cross", pgettext_lazy("state of a job", "Failing")),
+    "never": Look("quiet", "circle", pgettext_lazy("state of a job", "Never run")),
+    "paused": Look("wait", "pause", pgettext_lazy("state of a job", "Paused")),
+    "finished": Look("quiet", "flag", pgettext_lazy("state of a job", "Finished")),
+    "disabled": Look("quiet", "slash", pgettext_lazy("state of a job", "Disabled")),
+    "broken": Look("fail", "wrench", pgettext_lazy("state of a job", "Broken")),
 }
-
-_process = "state of a scheduler process"
 
 #: State of a scheduler process -> how it is shown.
 PROCESSES: dict[str, Look] = {
-    "alive": _look("ok", "check", pgettext_lazy(_process, "Alive")),
-    "draining": _look("wait", "pause", pgettext_lazy(_process, "Stopping")),
-    "silent": _look("fail", "alarm", pgettext_lazy(_process, "No heartbeat")),
-    "dead": _look("quiet", "cross", pgettext_lazy(_process, "Ended")),
+    "alive": Look("ok", "check", pgettext_lazy("state of a scheduler", "Alive")),
+    "draining": Look(
+        "wait", "pause", pgettext_lazy("state of a scheduler", "Stopping")
+    ),
+    "silent": Look(
+        "fail", "alarm", pgettext_lazy("state of a scheduler", "No heartbeat")
+    ),
+    "dead": Look("quiet", "cross", pgettext_lazy("state of a scheduler", "Ended")),
 }
 
 

@@ -47,7 +47,8 @@ class SchedulerAdmin(admin.ModelAdmin):
     paginator = CappedPaginator
     show_full_result_count = False
     # Facets count the whole table once for each choice.
-    show_facets = getattr(admin, "ShowFacets", None) and admin.ShowFacets.NEVER
+    if hasattr(admin, "ShowFacets"):  # since Django 5.0
+        show_facets = admin.ShowFacets.NEVER
     list_per_page = 50
     list_max_show_all = 200
     actions_on_top = True

@@ -167,7 +167,10 @@ class ExecutionAdmin(SchedulerAdmin):
             row.may_see = self.may(request, "view_sensitive")
             row.job_exists = row.job_id in names
             row.shown_name = (
-                row.job_name or names.get(row.job_id) or row.job_id or words.NOTHING
+                row.job_name
+                or names.get(row.job_id or "")
+                or row.job_id
+                or words.NOTHING
             )
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -237,7 +240,7 @@ class ExecutionAdmin(SchedulerAdmin):
             )
         address = reverse(
             "admin:django_apscheduler_djangojob_change",
-            args=(quote(row.job_id),),
+            args=(quote(row.job_id or ""),),
             current_app=self.admin_site.name,
         )
         return format_html(
@@ -397,11 +400,12 @@ class ExecutionAdmin(SchedulerAdmin):
     def trace(self, row: DjangoJobExecution) -> SafeString | str:
         if not row.may_see:
             return gettext("You may not see tracebacks.")
+        text = (row.traceback or "").strip()
         return format_html(
             '<details class="dja-traceback" open><summary>{}</summary><pre>{}</pre>'
             "</details>",
-            row.traceback.strip().splitlines()[-1][:200],
-            row.traceback,
+            text[text.rfind("\n") + 1 :][:200],
+            text,
         )
 
     def _address(self, pk: int) -> str:

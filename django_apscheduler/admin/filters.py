@@ -9,7 +9,7 @@ row there is; here an invalid range lists nothing and says why.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,6 +17,7 @@ from django import forms
 from django.contrib import admin
 from django.db.models import DurationField, ExpressionWrapper, F, QuerySet
 from django.http import HttpRequest
+from django.utils.functional import Promise
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from rangefilter.filters import DateTimeRangeFilter, NumericRangeFilter
@@ -65,9 +66,10 @@ class ConditionFilter(MenuFilter):
         return [(key, look.word) for key, look in badges.CONDITIONS.items()]
 
     def queryset(self, request, queryset):
-        if self.value() is None:
+        condition = self.value()
+        if condition is None:
             return queryset
-        return stats.with_condition(queryset, self.value(), clock.now())
+        return stats.with_condition(queryset, condition, clock.now())
 
 
 class ExecutorFilter(MenuFilter):
@@ -179,7 +181,7 @@ class RangeMixin:
     """What the ranges share: labelled fields, errors that show, no row on error."""
 
     template = "admin/django_apscheduler/filter_range.html"
-    unit = ""
+    unit: Promise | str = ""
 
     def expected_parameters(self) -> list[str]:
         return [self.lookup_kwarg_gte, self.lookup_kwarg_lte]
@@ -201,7 +203,7 @@ class RangeMixin:
         )
         return form_class(given or None, auto_id="id_filter_%s")
 
-    def range_fields(self) -> tuple[forms.Field, forms.Field]:
+    def range_fields(self) -> Sequence[forms.Field]:
         raise NotImplementedError
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
@@ -270,7 +272,7 @@ class MomentField(UTCDateTimeFormField):
 class MomentRangeFilter(RangeMixin, DateTimeRangeFilter):
     """Rows whose moment lies in a range, given in the time zone of the page."""
 
-    def range_fields(self) -> tuple[forms.Field, forms.Field]:
+    def range_fields(self) -> Sequence[forms.Field]:
         return tuple(
             MomentField(
                 label=label,
@@ -333,7 +335,7 @@ class DurationRangeFilter(RangeMixin, NumericRangeFilter):
 
     unit = _("seconds")
 
-    def range_fields(self) -> tuple[forms.Field, forms.Field]:
+    def range_fields(self) -> Sequence[forms.Field]:
         return tuple(
             forms.FloatField(
                 label=label,
