@@ -70,7 +70,7 @@ class UTCDateTimeField(models.DateTimeField):
     where Django's filters know no other: there it is read in ``TIME_ZONE``.
     """
 
-    def formfield(self, **kwargs: Any) -> forms.Field:
+    def formfield(self, **kwargs: Any) -> forms.Field | None:
         return super().formfield(**{"form_class": UTCDateTimeFormField, **kwargs})
 
     def to_python(self, value: Any) -> datetime | None:
@@ -95,7 +95,8 @@ class UTCDateTimeField(models.DateTimeField):
                 value = value.replace(tzinfo=django_timezone.get_default_timezone())
             return value.astimezone(utc)
         if isinstance(value, (str, date)):
-            return self.to_python(value).astimezone(utc)
+            moment = self.to_python(value)
+            return None if moment is None else moment.astimezone(utc)
         return models.Field.get_prep_value(self, value)
 
     def get_db_prep_save(self, value: Any, connection: Any) -> Any:

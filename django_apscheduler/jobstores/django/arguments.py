@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.apps import apps
-from django.db import DEFAULT_DB_ALIAS, models
+from django.db import DEFAULT_DB_ALIAS
 from django.db.models import Model
 
 from django_apscheduler.serialization import SerializationError, register
@@ -40,7 +40,7 @@ def load_instance(identity: dict[str, Any]) -> Model:
 
     :raises LookupError: when there is no such model or row
     """
-    model: type[models.Model] = apps.get_model(identity["model"])
+    model: Any = apps.get_model(identity["model"])
     rows = model._base_manager.using(identity.get("database"))
     try:
         return rows.get(pk=identity["pk"])

@@ -57,7 +57,7 @@ class Membership:
         """The row, as a queryset that is empty once somebody declared it dead."""
         return (
             SchedulerProcess.objects.using(self._store.using)
-            .filter(pk=self.id)
+            .filter(pk=self.id or 0)
             .exclude(state=SchedulerProcess.State.DEAD)
         )
 

@@ -33,7 +33,7 @@ def expired(store: DjangoJobStore, now: datetime | None) -> Any:
     return (
         SchedulerProcess.objects.using(store.using)
         .filter(state__in=LIVING, lease_until__lt=moment(now))
-        .exclude(pk=store.membership.id)
+        .exclude(pk=store.membership.id or 0)
         .order_by("id")
     )
 
@@ -130,7 +130,7 @@ class _Sweep:
         policies = dict(jobs.values_list("id", "on_lost"))
         lost = []
         for row in rows:
-            reason = self.apply(row, policies.get(row.job_id))
+            reason = self.apply(row, policies.get(row.job_id or ""))
             if reason:
                 lost.append(Lost(row.job_id or "", row.pk, row.run_time, reason))
         return lost

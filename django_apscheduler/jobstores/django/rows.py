@@ -102,7 +102,7 @@ def to_job(row: Row, *, allow_pickle: bool = False) -> Job:
     job.on_lost = row.on_lost
     job.transactional = row.transactional
     if _HAS_TIMEOUT:
-        job.timeout = row.timeout
+        setattr(job, "timeout", row.timeout)  # noqa: B010 (not every Job has it)
     job.state = row.state
     job.next_run_time = row.next_run_time if row.state == ACTIVE else None
     job.nominal_time = row.nominal_time

@@ -140,7 +140,7 @@ class DjangoJobStore(BaseJobStore):
         self._watch.start()
 
     def _refuse_memory(self) -> None:
-        connection = connections[self.using]
+        connection: Any = connections[self.using]
         if connection.vendor == "sqlite" and connection.is_in_memory_db():
             raise ImproperlyConfigured(
                 f"A scheduler cannot run on the database {self.using!r}: it is SQLite "
