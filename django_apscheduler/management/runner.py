@@ -8,7 +8,8 @@ import select
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django_apscheduler.connections import clean
@@ -24,8 +25,23 @@ EXIT_STILL_RUNNING = 4
 
 #: Seconds between looks at whether the scheduler is still alive.
 WATCH_SECONDS = 0.5
-#: Seconds between synchronisations of declared jobs while running.
-SYNC_SECONDS = 60.0
+#: Seconds after the start at which jobs of a `Duty` are done for the first time.
+FIRST_DUTY_SECONDS = 60.0
+
+
+@dataclass
+class Duty:
+    """
+    Something to be done now and then while the scheduler runs.
+
+    :ivar what: for the log, when it fails
+    :ivar seconds: between two times
+    """
+
+    what: str
+    act: Callable[[], Any]
+    seconds: float
+    due: float = 0.0
 
 
 class Flag:
@@ -61,7 +77,7 @@ class Runner:
     :param blocking: whether its ``start()`` returns only when it has been shut down
     :param drain_timeout: seconds to wait for running jobs after the first signal
     :param run_for: seconds after which to stop by itself, or None
-    :param synchronise: called each minute, or None
+    :param duties: done now and then; one that fails is logged and tried again
     """
 
     def __init__(
@@ -72,14 +88,14 @@ class Runner:
         blocking: bool = False,
         drain_timeout: float,
         run_for: float | None = None,
-        synchronise: Callable[[], Any] | None = None,
+        duties: Sequence[Duty] = (),
     ):
         self.scheduler = scheduler
         self.console = console
         self.blocking = blocking
         self.drain_timeout = drain_timeout
         self.run_for = run_for
-        self.synchronise = synchronise
+        self.duties = duties
         self.stopping = Flag()
         self.reason = ""
         self._stop_lock = threading.Lock()
@@ -188,7 +204,8 @@ class Runner:
     def _watch(self) -> None:
         """Return when the scheduler is to stop, or has stopped by itself."""
         deadline = None if self.run_for is None else time.monotonic() + self.run_for
-        next_sync = time.monotonic() + SYNC_SECONDS
+        for duty in self.duties:
+            duty.due = time.monotonic() + min(FIRST_DUTY_SECONDS, duty.seconds)
         while not self.stopping.is_set():
             now = time.monotonic()
             if deadline is not None and now >= deadline:
@@ -196,9 +213,9 @@ class Runner:
                 return
             if not self.alive():
                 return
-            if self.synchronise is not None and now >= next_sync:
-                self._synchronise_quietly()
-                next_sync = time.monotonic() + SYNC_SECONDS
+            for duty in self.duties:
+                if now >= duty.due:
+                    self._do(duty)
             wait = WATCH_SECONDS
             if deadline is not None:
                 wait = min(wait, max(deadline - now, 0.001))
@@ -208,13 +225,13 @@ class Runner:
         """Tell whether the scheduler's loop is still turning."""
         return bool(self.scheduler.running) and self.scheduler.failure is None
 
-    def _synchronise_quietly(self) -> None:
-        assert self.synchronise is not None
+    def _do(self, duty: Duty) -> None:
         try:
             with clean():
-                self.synchronise()
+                duty.act()
         except Exception:
-            logger.exception("Declared jobs could not be synchronised; trying again")
+            logger.exception("%s failed; it is tried again", duty.what)
+        duty.due = time.monotonic() + duty.seconds
 
     def finish(self) -> int:
         """Drain and shut down; return the exit status. A second call returns it only."""

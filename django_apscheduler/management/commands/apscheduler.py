@@ -10,15 +10,12 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
-from django_apscheduler import clock, conf, registry, sync
+from django_apscheduler import clock, conf, housekeeping, registry, sync
 from django_apscheduler.jobstores.base import JobLookupError
 from django_apscheduler.management import listing, preflight
 from django_apscheduler.management.commands.runapscheduler import show_report
 from django_apscheduler.management.console import Console, moment, wants_colour
-from django_apscheduler.models import DjangoJob, DjangoJobExecution
-
-#: How many rows `cleanup` deletes as of which age, unless told.
-DAY_SECONDS = 86_400
+from django_apscheduler.models import DjangoJob
 
 
 class Command(BaseCommand):
@@ -78,11 +75,16 @@ class Command(BaseCommand):
         resign.add_argument(
             "ids", nargs="*", metavar="ID", help="all jobs when omitted"
         )
-        cleanup = add("cleanup", "Delete old rows of the execution log.", self.cleanup)
+        cleanup = add(
+            "cleanup",
+            "Delete what APSCHEDULER['retention'] does not keep, at once; running "
+            "schedulers do the same each hour.",
+            self.cleanup,
+        )
         cleanup.add_argument(
             "--days",
             type=float,
-            help="rows older than this (default: APSCHEDULER['retention']['days'], 30)",
+            help="executions older than this, instead of what the settings say",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -177,22 +179,17 @@ class Command(BaseCommand):
         self.console.say(f"Signed anew: {signed} job{'' if signed == 1 else 's'}")
 
     def cleanup(self, options: dict[str, Any]) -> None:
-        days = options["days"]
-        if days is None:
-            days = self.settings.retention["days"]
-        if days is None:
-            raise CommandError(
-                "APSCHEDULER['retention']['days'] keeps everything; name --days"
-            )
-        if days < 0:
-            raise CommandError(f"--days must be 0 or more; got {days:g}")
-        deleted = 0
+        retention = dict(self.settings.retention)
+        if options["days"] is not None:
+            if options["days"] < 0:
+                raise CommandError(f"--days must be 0 or more; got {options['days']:g}")
+            retention["days"] = options["days"]
         for using in sync.django_stores(self.settings):
-            manager = DjangoJobExecution.objects.db_manager(using)
-            deleted += manager.delete_old_job_executions(days * DAY_SECONDS)
-        self.console.say(
-            f"Deleted {deleted} row{'' if deleted == 1 else 's'} older than {days:g} days"
-        )
+            deleted = housekeeping.prune(using, retention)
+            self.console.say(
+                f"Deleted from {using}: executions {deleted.executions}, finished jobs "
+                f"{deleted.jobs}, dead schedulers {deleted.processes}"
+            )
 
     def _stores(self) -> list[Any]:
         """Return the Django stores, open for edits."""

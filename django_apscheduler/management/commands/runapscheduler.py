@@ -17,19 +17,25 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import autoreload
 
 import django_apscheduler
-from django_apscheduler import clock, conf, registry, sync, util
+from django_apscheduler import clock, conf, housekeeping, registry, sync, util
 from django_apscheduler.conf import Configuration
 from django_apscheduler.describe import describe, zone_name
 from django_apscheduler.management import listing, preflight
 from django_apscheduler.management.console import Console, wants_colour
 from django_apscheduler.management.narrator import Narrator
-from django_apscheduler.management.runner import Runner
+from django_apscheduler.management.runner import Duty, Runner
 
 #: Jobs that the table at the start shows; there may be a million.
 LISTED_JOBS = 25
 
+#: Seconds between synchronisations of declared jobs, and between housekeepings.
+SYNC_SECONDS = 60.0
+PRUNE_SECONDS = 3600.0
+
 #: Developers wait less than production: seconds for running jobs under --reload.
 RELOAD_DRAIN_SECONDS = 3.0
+
+logger = logging.getLogger(__name__)
 
 SCHEDULERS = {
     "background": "django_apscheduler.schedulers.background:BackgroundScheduler",
@@ -142,6 +148,11 @@ class Command(BaseCommand):
         def synchronise() -> sync.Report:
             return sync.synchronise(scheduler, started_time=started_time)
 
+        duties = [Duty("Housekeeping", lambda: prune_all(settings), PRUNE_SECONDS)]
+        if not options["no_sync"]:
+            duties.append(
+                Duty("The synchronisation of declared jobs", synchronise, SYNC_SECONDS)
+            )
         drain_timeout = options["drain_timeout"]
         if drain_timeout is None:
             drain_timeout = settings.drain_timeout
@@ -153,7 +164,7 @@ class Command(BaseCommand):
             blocking=options["scheduler"] == "blocking",
             drain_timeout=drain_timeout,
             run_for=options["run_for"],
-            synchronise=None if options["no_sync"] else synchronise,
+            duties=duties,
         )
         if options["reload"]:
             atexit.register(runner.stop_now, "the code changed")
@@ -274,6 +285,14 @@ class Command(BaseCommand):
         told = [f"{narrator.counts[w]} {w}" for w in words if narrator.counts.get(w)]
         if told:
             console.say(f"Runs: {', '.join(told)}")
+
+
+def prune_all(settings: Configuration) -> None:
+    """Delete what the settings do not keep, in every database with jobs."""
+    for using in sync.django_stores(settings):
+        deleted = housekeeping.prune(using, settings.retention)
+        if deleted != housekeeping.Deleted():
+            logger.info("Housekeeping in %s: %s", using, deleted)
 
 
 def show_report(console: Console, report: sync.Report) -> None:
