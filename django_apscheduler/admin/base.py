@@ -83,6 +83,13 @@ class SchedulerAdmin(admin.ModelAdmin):
             context["heartbeat"] = banner(stats.heartbeat(using), self.admin_site.name)
         return super().changelist_view(request, context)
 
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **options: Any
+    ) -> HttpResponse:
+        using = self.get_queryset(request).db
+        context["heartbeat"] = banner(stats.heartbeat(using), self.admin_site.name)
+        return super().render_change_form(request, context, *args, **options)
+
     def response_action(
         self, request: HttpRequest, queryset: Any, **options: Any
     ) -> Any:

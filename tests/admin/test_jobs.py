@@ -224,14 +224,14 @@ class RecentRunsTest(AdminCase):
             stats.recent_runs([], "default")
 
     def test_running_jobs_are_found_by_their_small_index(self):
-        if connection.vendor == "mysql":
-            self.skipTest("no partial indexes on MySQL; run on SQLite or PostgreSQL")
         for hours in range(50):
             rows.execution("one", hours)
-        plan = stats.running("default").values("job_id").explain()
+        under_way = rows.execution("two", 1, "Started execution")
+        self.assertEqual(list(stats.running("default")), [under_way])
+        # Elsewhere the planner prefers to read so small a table whole.
         if connection.vendor == "sqlite":
+            plan = stats.running("default").values("job_id").explain()
             self.assertIn("apscheduler_exec_active", plan)
-        self.assertEqual(list(stats.running("default")), [])
 
 
 class JobPageTest(AdminCase):
@@ -309,12 +309,19 @@ class BannerTest(AdminCase):
         self.assertContains(response, "?state=overdue")
 
     def test_schedulers_alive_are_counted(self):
-        rows.process()
+        process = rows.process()
         rows.process(host="web-2")
         rows.process(state="dead", seconds=-3600)
-        for name in (JOBS, rows.LOG, rows.SCHEDULERS):
-            with self.subTest(page=name):
-                response = self.client.get(reverse(name))
+        rows.job("hourly")
+        run = rows.execution("hourly", 1)
+        for address in (
+            *(reverse(name) for name in (JOBS, rows.LOG, rows.SCHEDULERS)),
+            rows.page("djangojob", "hourly"),
+            rows.page("djangojobexecution", run.pk),
+            rows.page("schedulerprocess", process.pk),
+        ):
+            with self.subTest(page=address):
+                response = self.client.get(address)
                 self.assertContains(response, "2 schedulers alive")
                 self.assertContains(response, "last heartbeat 1.")
                 self.assertNotContains(response, "No scheduler is running")

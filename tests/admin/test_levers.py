@@ -138,11 +138,15 @@ class BulkTest(LeverCase):
         )
         self.assertContains(self.client.get(reverse(LOG), {"job": "a"}), "a, deleted")
 
-    def test_a_finished_job_can_be_deleted(self):
+    def test_finished_and_broken_jobs_can_be_deleted(self):
         self.sign_in(superuser=True)
-        rows.job("done", state="finished")
-        self.client.post(rows.page("djangojob", "done", "delete"), {"post": "yes"})
-        self.assertEqual(self.states(), {})
+        for state in ("finished", "broken", "disabled"):
+            with self.subTest(state=state):
+                rows.job("old", state=state)
+                self.client.post(
+                    rows.page("djangojob", "old", "delete"), {"post": "yes"}
+                )
+                self.assertEqual(self.states(), {})
 
 
 class ButtonTest(LeverCase):
