@@ -17,7 +17,8 @@ import logging
 import os
 import re
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -29,6 +30,7 @@ from django_apscheduler import clock, conf, registry, serialization, util
 from django_apscheduler.db import database_now, resolve_alias
 from django_apscheduler.job import DISABLED, FINISHED, PAUSED
 from django_apscheduler.jobstores.base import ConflictingIdError
+from django_apscheduler.jobstores.django.sql import statements
 from django_apscheduler.models import DjangoJob, SchedulerProcess
 from django_apscheduler.registry import Declaration
 
@@ -89,7 +91,7 @@ def synchronise(
             scheduler, using, min(aliases), rank, settings.job_defaults, report
         )
         try:
-            with transaction.atomic(using=using):
+            with _editing(using):
                 sync.run(own)
                 if dry_run:
                     raise _DryRun
@@ -183,7 +185,7 @@ def override(job_id: str, fields: Iterable[str], using: str | None = None) -> No
         that are not declared, are passed over
     """
     alias = resolve_alias(using)
-    with transaction.atomic(using=alias):
+    with _editing(alias):
         row = _locked(alias).filter(id=job_id, declaration__isnull=False).first()
         if row is None:
             return
@@ -206,7 +208,7 @@ def revert(job_id: str, scheduler: Any = None, using: str | None = None) -> list
     alias = resolve_alias(using)
     scheduler = scheduler or registry.get_scheduler()
     jobstore = min(django_stores(conf.configuration()).get(alias, ()), default=None)
-    with transaction.atomic(using=alias):
+    with _editing(alias):
         row = _locked(alias).filter(id=job_id, declaration__isnull=False).first()
         if row is None:
             return []
@@ -216,6 +218,17 @@ def revert(job_id: str, scheduler: Any = None, using: str | None = None) -> list
         _change(scheduler, jobstore, row, {name: declared[name] for name in changed})
         DjangoJob.objects.using(alias).filter(id=job_id).update(overrides="[]")
     return changed
+
+
+@contextmanager
+def _editing(using: str) -> Iterator[None]:
+    """Run the block in a transaction that may read first and write later."""
+    connection = connections[using]
+    with transaction.atomic(using=using):
+        if connection.vendor == "sqlite":
+            # Otherwise another writer in between would fail the first write.
+            statements(connection).limit_locks()
+        yield
 
 
 def _locked(using: str) -> Any:

@@ -276,6 +276,19 @@ class TestInTheDatabase:
         assert "  + nightly: declared in code again, enabled" in command.text
         assert DjangoJob.objects.get(id="nightly").state == "active"
 
+    def test_several_may_start_at_once_and_share_the_work(self, run):
+        commands = [
+            run("runapscheduler", "--run-for=3", SHOP_JOBS="tick,fail,nightly")
+            for _ in range(4)
+        ]
+        assert [command.ended() for command in commands] == [0, 0, 0, 0]
+        assert sum(c.text.count("tick: added, as declared") for c in commands) == 1
+        ticks = commands[0].noted("tick")
+        assert len(ticks) == len(set(ticks)) > 1
+        executed = DjangoJobExecution.objects.filter(job_id="tick", status="Executed")
+        assert executed.count() == len(ticks)
+        assert "database is locked" not in "".join(c.text for c in commands)
+
     def test_a_restart_leaves_the_next_run_time_as_it_was(self, run):
         assert run("runapscheduler", "--run-for=0.2", SHOP_JOBS="nightly").ended() == 0
         before = DjangoJob.objects.get().next_run_time

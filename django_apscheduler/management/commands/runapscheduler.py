@@ -14,6 +14,7 @@ from typing import Any
 from django import get_version
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
 from django.utils import autoreload
 
 import django_apscheduler
@@ -184,6 +185,8 @@ class Command(BaseCommand):
             status = runner.run(ready)
         except (registry.DeclarationError, LookupError, ValueError, TypeError) as error:
             raise CommandError(str(error)) from error
+        except DatabaseError as error:
+            raise CommandError(f"The database says: {error}") from error
         finally:
             runner.restore_signal_handlers()
         self.summary(console, narrator)
