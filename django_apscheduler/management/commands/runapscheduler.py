@@ -122,7 +122,7 @@ class Command(BaseCommand):
         status = self.run(**options)
         if not status:
             return
-        if self._called_from_command_line:
+        if getattr(self, "_called_from_command_line", False):
             # Threads that hang must not keep the process: whoever supervises it waits.
             sys.stdout.flush()
             sys.stderr.flush()
