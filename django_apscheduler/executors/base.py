@@ -19,7 +19,14 @@ from django_apscheduler.events import (
     EVENT_JOB_MISSED,
     JobExecutionEvent,
 )
-from django_apscheduler.jobstores.base import ERROR, EXECUTED, MISSED, Outcome, Run
+from django_apscheduler.jobstores.base import (
+    ERROR,
+    EXECUTED,
+    MISSED,
+    Outcome,
+    Run,
+    RunTakenOver,
+)
 from django_apscheduler.serialization import resolve_arguments
 from django_apscheduler.util import iscoroutinefunction, run_coroutine
 
@@ -124,27 +131,56 @@ def failed(run: Run, index: int, error: BaseException, **times: Any) -> Outcome:
 
 def run_job(run: Run) -> list[Outcome]:
     """Run the body once for each run time of ``run``, in the calling thread."""
-    return [_run_one(run, index) for index in range(len(run.run_times))]
+    outcomes = [_run_one(run, index) for index in range(len(run.run_times))]
+    return [outcome for outcome in outcomes if outcome is not None]
 
 
-def _run_one(run: Run, index: int) -> Outcome:
-    job = run.job
+def call_enclosed(
+    enclose: Any, index: int, started: datetime, func: Callable, args: Any, kwargs: Any
+) -> Any:
+    """Call a body inside one transaction with its outcome."""
+    with enclose(index, started) as complete:
+        retval = call_body(func, args, kwargs)
+        complete(started, clock.now())
+    return retval
+
+
+def _run_one(run: Run, index: int) -> Outcome | None:
+    job, enclose = run.job, run.enclose
     token = _current.set((run, index))
     started = clock.now()
     try:
         for hook in _before_run:
             hook()
-        retval = call_body(job.func, job.args, job.kwargs)
+        if enclose is None:
+            retval = call_body(job.func, job.args, job.kwargs)
+        else:
+            retval = call_enclosed(
+                enclose, index, started, job.func, job.args, job.kwargs
+            )
+    except RunTakenOver:
+        return _taken_over(run, index)
     except BaseException as error:  # noqa: BLE001 (SystemExit must not end a worker)
         return failed(
             run, index, error, started_time=started, finished_time=clock.now()
         )
     else:
-        return Outcome(run, index, EXECUTED, started, clock.now(), retval)
+        finished = clock.now()
+        settled = enclose is not None
+        return Outcome(run, index, EXECUTED, started, finished, retval, settled=settled)
     finally:
         _current.reset(token)
         for hook in _after_run:
             _call_quietly(hook)
+
+
+def _taken_over(run: Run, index: int) -> None:
+    logging.getLogger(__name__).error(
+        "Job %s: its run of %s is another scheduler's by now; what the body wrote in "
+        "its transaction has been undone",
+        run.job.id,
+        run.run_times[index],
+    )
 
 
 async def run_coroutine_job(run: Run) -> list[Outcome]:
@@ -188,11 +224,13 @@ class BaseExecutor(ABC):
     :ivar max_workers: bodies that can run at once
     :cvar looks_ahead: whether runs may wait in the executor beyond its idle workers
     :cvar runs_here: whether bodies run in threads of this process
+    :cvar encloses: whether a transaction can be put around a body
     """
 
     max_workers: int = 10
     looks_ahead = True
     runs_here = True
+    encloses = False
 
     _scheduler: Any = None
     _alias: str | None = None

@@ -16,6 +16,7 @@ class DebugExecutor(BaseExecutor):
     # Runs end before the next one is submitted, so any number fits into one claim.
     max_workers = 100
     looks_ahead = False
+    encloses = True
 
     def submit(self, run: Run) -> None:
         self.finished(run, run_job(run) if self.begin(run) else [])

@@ -23,7 +23,13 @@ from django_apscheduler import clock
 from django_apscheduler.executors import base
 from django_apscheduler.executors.base import BaseExecutor, CurrentRun, failed, run_job
 from django_apscheduler.executors.logs import mark_log_records
-from django_apscheduler.jobstores.base import ERROR, EXECUTED, Outcome, Run
+from django_apscheduler.jobstores.base import (
+    ERROR,
+    EXECUTED,
+    Outcome,
+    Run,
+    RunTakenOver,
+)
 from django_apscheduler.util import ref_to_obj
 
 
@@ -62,6 +68,8 @@ class ThreadPoolExecutor(BaseExecutor):
                 f"got {', '.join(sorted(options))}"
             )
         super().__init__()
+
+    encloses = True
 
     # The threads are ours rather than those of concurrent.futures because a Future for
     # each run costs more than everything else that the engine does for it.
@@ -132,6 +140,9 @@ def _shut_down(reference: weakref.ref[ThreadPoolExecutor]) -> None:
 #: References (``module:callable``) of what each process of a pool calls at its start.
 child_initializers: list[str] = []
 
+#: What a process answers instead of a status when the run is another scheduler's.
+TAKEN_OVER = "taken over"
+
 
 def _start_child(
     references: tuple[str, ...],
@@ -161,17 +172,27 @@ def _end_with_parent(pipe: Connection) -> None:
 
 
 def _run_in_child(
-    func: Callable | str, args: tuple, kwargs: dict, current: CurrentRun
+    func: Callable | str,
+    args: tuple,
+    kwargs: dict,
+    current: CurrentRun,
+    enclose: Any,
+    index: int,
 ) -> tuple[str, datetime, datetime, Any, str]:
     """Run one body in a process of the pool; return status, times, value or error."""
-    body: Callable = ref_to_obj(func) if isinstance(func, str) else func
     token = base._current_in_child.set(current)
     started = clock.now()
     try:
+        body: Callable = ref_to_obj(func) if isinstance(func, str) else func
         for hook in base._before_run:
             hook()
-        result: Any = base.call_body(body, args, kwargs)
+        if enclose is None:
+            result: Any = base.call_body(body, args, kwargs)
+        else:
+            result = base.call_enclosed(enclose, index, started, body, args, kwargs)
         status, text = EXECUTED, ""
+    except RunTakenOver:
+        status, result, text = TAKEN_OVER, None, ""
     except BaseException as error:  # noqa: BLE001 (SystemExit must not end the process)
         status, text = ERROR, "".join(format_exception(error))
         result = _portable(error)
@@ -221,6 +242,7 @@ class ProcessPoolExecutor(BaseExecutor):
     # A run that waits in the pool's queue counts as begun, so none may wait there.
     looks_ahead = False
     runs_here = False
+    encloses = True
 
     def __init__(self, max_workers: int = 10, pool_kwargs: dict | None = None):
         self.max_workers = _valid_workers(max_workers)
@@ -285,18 +307,15 @@ class ProcessPoolExecutor(BaseExecutor):
         # concurrent.futures pickles on a thread of its own, and what fails there can
         # wedge the pool; fail here, where the run can be told.
         pickle.dumps((func, job.args, job.kwargs))
+        call = (func, job.stored_args, job.kwargs, current, run.enclose, index)
         pool = self._get_pool()
         try:
-            future = pool.submit(
-                _run_in_child, func, job.stored_args, job.kwargs, current
-            )
+            future = pool.submit(_run_in_child, *call)
         except BrokenProcessPool:
             # Broken by an earlier run and not used since.
             self._discard(pool)
             pool = self._get_pool()
-            future = pool.submit(
-                _run_in_child, func, job.stored_args, job.kwargs, current
-            )
+            future = pool.submit(_run_in_child, *call)
         future.add_done_callback(lambda done: self._one_done(done, pool, run, outcomes))
 
     def _one_done(
@@ -322,9 +341,14 @@ class ProcessPoolExecutor(BaseExecutor):
                 )
             )
         else:
+            if status == TAKEN_OVER:
+                base._taken_over(run, index)
+                self.finished(run, outcomes)
+                return
             outcome = Outcome(run, index, status, started, finished)
             if status == EXECUTED:
                 outcome.retval = result
+                outcome.settled = run.enclose is not None
             else:
                 outcome.exception, outcome.traceback = result, text
             outcomes.append(outcome)

@@ -61,6 +61,10 @@ class TransientJobError(ValueError):
         )
 
 
+class RunTakenOver(Exception):
+    """Raised in a worker whose run is another scheduler's by now; nothing is kept."""
+
+
 @dataclass(slots=True, eq=False)
 class Run:
     """
@@ -72,6 +76,8 @@ class Run:
     :ivar attempt: 1, or more after a recorded loss
     :ivar confirm_start: the store must have recorded the start before the body begins
     :ivar claim: the store's own token
+    :ivar enclose: for transactional jobs, ``enclose(index, now)`` is a context manager
+        around the body that gives a function to write its outcome with; it pickles
     """
 
     job: Job
@@ -81,6 +87,7 @@ class Run:
     attempt: int = 1
     confirm_start: bool = False
     claim: Any = None
+    enclose: Any = None
     started_time: datetime | None = None
 
 
@@ -92,6 +99,7 @@ class Outcome:
     :ivar index: position in ``run.run_times``
     :ivar status: one of Executed, Error!, Missed!, Lost, Cancelled
     :ivar started_time: aware UTC; None when the body did not begin
+    :ivar settled: whether it is in the log already, written in the body's transaction
     """
 
     run: Run
@@ -102,6 +110,7 @@ class Outcome:
     retval: Any = None
     exception: BaseException | None = None
     traceback: str = ""
+    settled: bool = False
 
     @property
     def run_time(self) -> datetime:

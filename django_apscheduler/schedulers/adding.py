@@ -15,7 +15,7 @@ from django_apscheduler.schedulers import STATE_STOPPED
 from django_apscheduler.schedulers.plugins import load_plugin
 from django_apscheduler.schedulers.state import SchedulerState
 from django_apscheduler.triggers.base import BaseTrigger
-from django_apscheduler.util import undefined
+from django_apscheduler.util import iscoroutinefunction, undefined
 
 #: Arguments of ``add_job`` that are the job's own; others are its trigger's.
 _JOB_OPTIONS = (
@@ -268,10 +268,36 @@ class AddingMethods(SchedulerState):
             # Of the schedulers that share the store, another one may have it.
             self._logger.warning("%s, or run a scheduler that has it", problem)
 
+    def _check_transactional(self, job: Job, alias: str) -> None:
+        """
+        Check that body and outcome of a job can share a transaction, if they are to.
+
+        :raises ValueError: telling what stands in the way
+        """
+        if not job.transactional:
+            return
+        executor = self._executors.get(job.executor)
+        if not self._jobstores[alias].transactional:
+            obstacle = f'job store "{alias}" keeps no log in a database'
+        elif executor is not None and not getattr(executor, "encloses", False):
+            obstacle = (
+                f'executor "{job.executor}" does not run bodies in a thread or process '
+                "of their own"
+            )
+        elif iscoroutinefunction(job.func):
+            obstacle = f"{job.name} is an async def, whose queries run elsewhere"
+        else:
+            return
+        raise ValueError(
+            f"job {job.id!r} cannot have transactional=True: {obstacle}; use a plain "
+            "function, a thread, process or debug executor and the Django job store"
+        )
+
     def _real_add(self, jobs: list[Job], alias: str, replace_existing: bool) -> None:
         now = clock.now(self.timezone)
         for job in jobs:
             self._check_places(job.executor, alias)
+            self._check_transactional(job, alias)
             for option, value in self._job_defaults.items():
                 if not hasattr(job, option):
                     setattr(job, option, value)

@@ -119,7 +119,7 @@ class JobMethods(AddingMethods):
         self._check_off_loop(store, "modify_job")
         with store.lock:
             job = self._load(store, alias, job_id)
-            self._change(job, change)
+            self._change(job, alias, change)
             store.update_job(job)
             job.changes.clear()
         if held is not None and held is not job:
@@ -128,10 +128,25 @@ class JobMethods(AddingMethods):
         self._announce(store, JobEvent(EVENT_JOB_MODIFIED, job_id, alias))
         return job
 
-    def _change(self, job: Job, change: Callable[[Job], None]) -> None:
+    def _change(self, job: Job, alias: str, change: Callable[[Job], None]) -> None:
+        """Apply ``change`` to a job whole or, if what comes of it is no good, not."""
         saved = {name: getattr(job, name) for name in _STATE if hasattr(job, name)}
+        saved["changes"] = set(job.changes)
+        try:
+            self._change_unsaved(job, alias, change)
+        except BaseException:
+            # A store may hold this very object.
+            for name, value in saved.items():
+                setattr(job, name, value)
+            raise
+
+    def _change_unsaved(
+        self, job: Job, alias: str, change: Callable[[Job], None]
+    ) -> None:
         before = job.trigger
         change(job)
+        if job.changes & {"transactional", "executor", "func_ref"}:
+            self._check_transactional(job, alias)
         if "trigger" not in job.changes or "next_run_time" in job.changes:
             return
         if job.trigger == before:
@@ -140,11 +155,7 @@ class JobMethods(AddingMethods):
             return
         run_time, nominal = first_fire(job.trigger, job.uid, clock.now(self.timezone))
         if run_time is None:
-            never = NeverFiresError(job.trigger)
-            # All or nothing: a store may hold this very object.
-            for name, value in saved.items():
-                setattr(job, name, value)
-            raise never
+            raise NeverFiresError(job.trigger)
         if job.next_run_time is not None:
             job.next_run_time, job.nominal_time = run_time, nominal
 

@@ -22,6 +22,7 @@ from django_apscheduler import clock, planning
 from django_apscheduler.db import DatabaseNow, database_now
 from django_apscheduler.job import ACTIVE, BROKEN, FINISHED, Job
 from django_apscheduler.jobstores.base import Batch, Run
+from django_apscheduler.jobstores.django.enclosure import Enclosure
 from django_apscheduler.jobstores.django.membership import LeaseLost
 from django_apscheduler.jobstores.django.rows import COLUMNS, Row, in_utc
 from django_apscheduler.jobstores.django.sql import Advance, Entry, Statements
@@ -351,7 +352,7 @@ class Claim:
     def make_run(self, job: Job, run_times: list[datetime]) -> Run:
         run = Run(job, self.store.alias, run_times)
         run.claim = Token(self.owner_id, uuid4())
-        run.confirm_start = job.on_lost == "mark"
+        run.confirm_start = job.on_lost == "mark" or job.transactional
         return run
 
     def count(self, job: Job) -> None:
@@ -442,7 +443,11 @@ class Claim:
             self.accept(run)
 
     def accept(self, run: Run) -> None:
-        run.claim.open.update(run.execution_ids or ())
+        ids = tuple(run.execution_ids or ())
+        run.claim.open.update(ids)
+        if run.job.transactional:
+            offset = self.store.clock_offset
+            run.enclose = Enclosure(self.using, ids, self.owner_id, run.attempt, offset)
         # Before the commit, lest reconciliation find rows that it knows nothing of.
         self.store.remember(run)
         self.batch.runs.append(run)

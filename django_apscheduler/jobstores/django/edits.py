@@ -21,7 +21,7 @@ from django_apscheduler import planning
 from django_apscheduler.db import DatabaseNow, ensure_usable, moment
 from django_apscheduler.job import ACTIVE, BROKEN, DISABLED, FINISHED, PAUSED, Job
 from django_apscheduler.jobstores.base import ConflictingIdError, JobLookupError
-from django_apscheduler.jobstores.django import rows, signing
+from django_apscheduler.jobstores.django import rows
 from django_apscheduler.jobstores.django.claim import fire_key
 from django_apscheduler.jobstores.django.rows import COLUMNS, Row, in_utc
 from django_apscheduler.jobstores.django.sql import Statements, statements
@@ -330,6 +330,46 @@ class Edits:
             ignore_conflicts=True,
         )
 
+    def note_missed(self, row: Row, now: datetime) -> None:
+        """
+        Leave a row for the last run times of a paused job, if they have passed.
+
+        A job whose schedule ended during its pause is removed when it is resumed, and
+        the log says why it never ran.
+        """
+        since = self.jobs.values_list("paused_time", flat=True).get(pk=row.id)
+        try:
+            trigger = self.store.to_job(row).trigger
+            first = trigger.get_next_fire_time(None, since) if since else None
+            if (
+                first is None
+                or not since <= first <= now
+                or trigger.get_next_fire_time(first, now)
+            ):
+                return
+        except Exception:
+            # A job that cannot be restored has no run times to speak of.
+            return
+        last = planning.latest_fire_time(trigger, first, now) or first
+        self.executions.bulk_create(
+            [
+                DjangoJobExecution(
+                    job_id=row.id,
+                    job_name=row.name,
+                    status=DjangoJobExecution.MISSED,
+                    run_time=in_utc(first),
+                    last_run_time=in_utc(last),
+                    occurrences=1 if last == first else None,
+                    nominal_time=in_utc(first),
+                    fire_key=fire_key(row.uid, row.revision, first),
+                    executor=row.executor,
+                    finished_time=now,
+                    note="Passed while the job was paused.",
+                )
+            ],
+            ignore_conflicts=True,
+        )
+
     # Removing.
 
     def remove(self, job_id: str) -> None:
@@ -340,6 +380,8 @@ class Edits:
         """
         with self.editing():
             row, now = self.lock_one(job_id)
+            if row.state == PAUSED:
+                self.note_missed(row, now)
             self.take_out([row], now)
 
     def remove_all(self) -> None:
@@ -457,95 +499,6 @@ class Edits:
                     "paused_time": self.store.now() if paused else None,
                 },
             )
-
-    # Mending.
-
-    def resign(self, job_ids: list[str] | None) -> list[str]:
-        """Sign jobs as they are now; return the ids of those whose signature was bad."""
-        with self.editing():
-            found, _ = self.all_rows()
-            mended = [
-                row
-                for row in found
-                if (job_ids is None or row.id in job_ids)
-                and row.func
-                and not row.signed()
-            ]
-            for row in mended:
-                self.jobs.filter(pk=row.id).update(
-                    signature=signing.sign(
-                        row.id, row.func, row.args, row.kwargs, row.trigger
-                    )
-                )
-                if row.state == BROKEN:
-                    self.retry(row._replace(signature=rows.sign(row.id, row._asdict())))
-        return [row.id for row in mended]
-
-    def retry_broken(self) -> list[str]:
-        """Put jobs back that can be restored by now, where they stood; their ids."""
-        broken = self.jobs.filter(state=BROKEN).exclude(func="").order_by("id")
-        candidates = [
-            Row._make(row) for row in broken.values_list(*COLUMNS)[:BULK_ROWS]
-        ]
-        if not any(self.mended(row) for row in candidates):
-            return []
-        with self.editing():
-            locked = self.lock([row.id for row in candidates])
-            return [row.id for row, _, _ in locked.values() if self.retry(row)]
-
-    def mended(self, row: Row) -> Job | None:
-        """Return a broken row's job if it can be restored after all."""
-        if row.state != BROKEN:
-            return None
-        try:
-            job = self.store.to_job(row)
-            self.store.resolve(row.func)
-            job.next_run_time = row.nominal_time
-            if job.next_run_time is not None:
-                planning.plan(job, self.store.now())
-        except Exception:
-            return None
-        return job
-
-    def retry(self, row: Row) -> bool:
-        job = self.mended(row)
-        if job is None:
-            return False
-        now = self.store.now()
-        if job.next_run_time is None:
-            job.next_run_time, job.nominal_time = planning.first_fire(
-                job.trigger, row.uid, now
-            )
-        changed = rows.schedule_columns(job)
-        self.write(row, changed, now, "mended")
-        return True
-
-    def resume_due(self) -> list[str]:
-        """Resume paused jobs whose ``resume_time`` has come, counted from now."""
-        now = self.store.now()
-        due = self.jobs.filter(state=PAUSED, resume_time__lte=now).order_by("id")
-        ids = list(due.values_list("id", flat=True)[:BULK_ROWS])
-        if not ids:
-            return []
-        resumed = []
-        with self.editing():
-            for row, now, _ in self.lock(ids).values():
-                if row.state != PAUSED:
-                    continue
-                try:
-                    job = self.store.to_job(row)
-                except Exception:
-                    # It stays paused, and whoever resumes it by hand is told why.
-                    continue
-                job.next_run_time, job.nominal_time = planning.first_fire(
-                    job.trigger, row.uid, now
-                )
-                changed = rows.schedule_columns(job)
-                if job.next_run_time is None:
-                    changed.update(state=FINISHED, finished_time=now)
-                self.write(row, changed, now, "resumed")
-                resumed.append(row.id)
-        return resumed
 
 
 _SIGNED = {"func", "args", "kwargs", "trigger"}

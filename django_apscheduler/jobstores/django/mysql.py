@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from django.db import transaction
+from django.db.models import F
+
 from django_apscheduler.jobstores.django.sql import (
     IDLE_SECONDS,
     LOCK_SECONDS,
@@ -20,13 +23,10 @@ class MySQL(Statements):
                 cursor.execute(f"SET SESSION idle_transaction_timeout = {IDLE_SECONDS}")
 
     def notify(self) -> None:
-        from django.db import transaction
-        from django.db.models import F
-
         def grow() -> None:
             # After the commit, so that edits do not wait for each other's.
-            SchedulerControl.objects.using(self.connection.alias).filter(
-                pk=SchedulerControl.ROW
-            ).update(edit_sequence=F("edit_sequence") + 1)
+            rows = SchedulerControl.objects.using(self.connection.alias)
+            control, _ = rows.get_or_create(pk=SchedulerControl.ROW)
+            rows.filter(pk=control.pk).update(edit_sequence=F("edit_sequence") + 1)
 
         transaction.on_commit(grow, using=self.connection.alias)

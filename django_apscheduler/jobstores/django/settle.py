@@ -23,11 +23,12 @@ MOST_CHARACTERS = 1000
 def settle(store: DjangoJobStore, outcomes: list[Outcome]) -> list[Outcome]:
     """Write outcomes in one transaction; return those of runs that were still ours."""
     with store.private(store.settling), store.transaction() as sql:
-        sql_rows = [_ending(store, outcome) for outcome in outcomes]
+        sql_rows = [_ending(store, item) for item in outcomes if not item.settled]
         settled = sql.settle(sql_rows)
         settled |= _settled_before(
             store, [row for row in sql_rows if row.id not in settled]
         )
+    settled |= {item.execution_id for item in outcomes if item.settled}
     accepted = []
     for outcome in outcomes:
         token, execution_id = outcome.run.claim, outcome.execution_id

@@ -29,9 +29,9 @@ from django_apscheduler.job import ACTIVE, FINISHED, Job
 from django_apscheduler.jobstores.base import BaseJobStore, Batch, Lost, Outcome, Run
 from django_apscheduler.jobstores.django import orphans, rows, settle
 from django_apscheduler.jobstores.django.claim import Claim
-from django_apscheduler.jobstores.django.edits import Edits
 from django_apscheduler.jobstores.django.heart import Heart
 from django_apscheduler.jobstores.django.membership import LeaseLost, Membership
+from django_apscheduler.jobstores.django.mending import Mending
 from django_apscheduler.jobstores.django.rows import COLUMNS, Row
 from django_apscheduler.jobstores.django.sql import Statements, statements
 from django_apscheduler.jobstores.django.sqlite import writer_lock
@@ -67,6 +67,7 @@ class DjangoJobStore(BaseJobStore):
     shared = True
     blocking = True
     logs = True
+    transactional = True
 
     def __init__(
         self,
@@ -97,7 +98,7 @@ class DjangoJobStore(BaseJobStore):
         self.settling: PrivateConnection | None = None
         self.beating: PrivateConnection | None = None
         self.membership = Membership(self)
-        self._edits = Edits(self)
+        self._edits = Mending(self)
         self._heart: Heart | None = None
         self._watch: Watch | None = None
         self._in_flight: dict[UUID, Run] = {}
@@ -302,11 +303,16 @@ class DjangoJobStore(BaseJobStore):
             return False
         return self._expected <= (now or clock.now() + self._offset)
 
+    @property
+    def clock_offset(self) -> timedelta:
+        """What to add to this process's clock to have the database's, if that is much."""
+        if abs(self._offset.total_seconds()) > CLOCK_SECONDS:
+            return self._offset
+        return timedelta(0)
+
     def by_database(self, moment: datetime) -> datetime:
         """Return a time by this process's clock as the database's clock would have it."""
-        if abs(self._offset.total_seconds()) > CLOCK_SECONDS:
-            return moment + self._offset
-        return moment
+        return moment + self.clock_offset
 
     # Runs.
 
@@ -340,7 +346,8 @@ class DjangoJobStore(BaseJobStore):
 
     def rejoin(self, owner: int | None, now: datetime | None = None) -> None:
         """Begin a new life after others have declared this scheduler dead."""
-        with self._state_lock:
+        # In this order, for the heart takes the one lock while it holds the other.
+        with self.private(self.beating) as connection, self._state_lock:
             if self.membership.id != owner:
                 return
             logger.error(
@@ -351,7 +358,7 @@ class DjangoJobStore(BaseJobStore):
                 len(self._in_flight),
             )
             self._in_flight.clear()
-            with self.private(self.beating) as connection, self.writers(connection):
+            with self.writers(connection):
                 self.membership.register(now)
 
     def still_ours(self) -> bool:
