@@ -113,6 +113,12 @@ def badge(look: Look, detail: str = "", title: str = "") -> SafeString:
     )
 
 
+def condition_badge(condition: str, detail: str = "") -> SafeString:
+    """Return the badge of a job's condition; one unknown here is shown as stored."""
+    look = CONDITIONS.get(condition, Look("quiet", "circle", condition))
+    return badge(look, detail)
+
+
 def status_badge(status: str, title: str = "") -> SafeString:
     """Return the badge of an execution status; one unknown here is shown as stored."""
     return badge(STATUSES.get(status, Look("quiet", "circle", status)), title=title)

@@ -121,11 +121,11 @@ class JobDetails:
             many += "+"
         parts = []
         if condition == "failing":
-            parts.append(badges.badge(badges.CONDITIONS["failing"], many))
+            parts.append(badges.condition_badge("failing", many))
         else:
-            parts.append(badges.badge(badges.CONDITIONS[condition]))
+            parts.append(badges.condition_badge(condition))
             if failures and condition in ("running", "overdue", "paused"):
-                parts.append(badges.badge(badges.CONDITIONS["failing"], many))
+                parts.append(badges.condition_badge("failing", many))
         note = self.pause_note(job) if condition == "paused" else ""
         if condition == "broken" and job.error:
             note = job.error.strip().splitlines()[-1][:120]
@@ -177,7 +177,7 @@ class JobDetails:
             overrides = json.loads(job.overrides or "[]")
         except ValueError:
             overrides = []
-        if not overrides:
+        if not overrides or not isinstance(overrides, list):
             return gettext("Declared in code.")
         return gettext("Declared in code; changed by staff: %(fields)s.") % {
             "fields": ", ".join(map(str, overrides))

@@ -34,7 +34,11 @@ def local(moment: datetime) -> datetime:
     """Return ``moment`` in the time zone of the page."""
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=timezone.utc)
-    return moment.astimezone(current_zone())
+    try:
+        return moment.astimezone(current_zone())
+    except OverflowError:
+        # The last hours of the year 9999, which some use for "never".
+        return moment
 
 
 def seconds_of(length: timedelta | Decimal | float | int) -> float:

@@ -125,8 +125,7 @@ def addresses() -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (360, "dark")])
 def test_pages_fit_and_report_no_error(site, chromium, width, scheme):
     problems: list[str] = []
     page = signed_in(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.contrib.auth.models import User
 from django.db import connection
@@ -155,6 +155,19 @@ class JobListTest(AdminCase):
         self.assertEqual(
             self.client.get(rows.page("djangojob", "torn")).status_code, 200
         )
+
+    def test_rows_edited_by_hand_do_not_break_the_pages(self):
+        rows.job("odd", state="asleep", overrides="5", declaration="{}")
+        rows.job(
+            "never",
+            next_run_time=datetime(9999, 12, 31, 23, 59, tzinfo=rows.UTC),
+            nominal_time=None,
+        )
+        with override_settings(TIME_ZONE="Asia/Tokyo"):
+            self.assertContains(self.client.get(reverse(JOBS)), "asleep")
+            for pk in ("odd", "never"):
+                response = self.client.get(rows.page("djangojob", pk))
+                self.assertEqual(response.status_code, 200)
 
     def test_a_row_cannot_make_the_admin_import_a_trigger_class(self):
         rows.job("custom", trigger='{"type":"antigravity:Trigger","args":{}}')
