@@ -31,6 +31,7 @@ HOST = "127.0.0.1"
 DEFAULT_PORT = 8000
 # Longer than runapscheduler itself waits for running jobs.
 STOP_SECONDS = 40
+READY_SECONDS = 15
 PR_SET_PDEATHSIG = 1
 COLOURS = {"web": "36", "jobs": "35"}
 
@@ -54,6 +55,14 @@ def is_free(port: int) -> bool:
             probe.bind((HOST, port))
         except OSError:
             return False
+    return True
+
+
+def answers(port: int) -> bool:
+    try:
+        socket.create_connection((HOST, port), timeout=1).close()
+    except OSError:
+        return False
     return True
 
 
@@ -114,8 +123,11 @@ class Pair:
         self.stopping = threading.Event()
         self.threads: list[threading.Thread] = []
 
-    def start(self) -> None:
+    def start(self, ready: Callable[[], bool]) -> None:
+        """Start the first, and the others as soon as that one is ready or has ended."""
         for name, command in self.commands.items():
+            if self.processes:
+                self.wait_until(ready)
             process = subprocess.Popen(
                 command,
                 cwd=ROOT,
@@ -137,6 +149,13 @@ class Pair:
             )
             thread.start()
             self.threads.append(thread)
+
+    def wait_until(self, ready: Callable[[], bool]) -> None:
+        until = time.monotonic() + READY_SECONDS
+        while not ready() and time.monotonic() < until:
+            ended = any(p.poll() is not None for p in self.processes.values())
+            if ended or self.stopping.wait(0.1):
+                return
 
     @staticmethod
     def copy(name: str, lines: IO[str]) -> None:
@@ -222,15 +241,16 @@ def main() -> int:
     )
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, pair.interrupt)
-    return run(pair)
+    return run(pair, port)
 
 
-def run(pair: Pair) -> int:
+def run(pair: Pair, port: int) -> int:
     """Run both until they are to stop; answer the exit status."""
     labels: dict[str, str] = {"web": "web server", "jobs": "scheduler"}
     stop: Callable[[], dict[str, int]] = pair.stop
     try:
-        pair.start()
+        # One of the scheduler's jobs asks the web server for a page.
+        pair.start(ready=lambda: answers(port))
         first = pair.watch()
     except BaseException:
         stop()
