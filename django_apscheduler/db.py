@@ -376,8 +376,14 @@ def private_wrapper(ordinary: Any) -> Any:
     extra = options.setdefault("OPTIONS", {})
     extra.pop("pool", None)
     if ordinary.vendor == "postgresql":
+        from django.db.backends.postgresql.psycopg_any import IsolationLevel
+
         for name, value in KEEPALIVE_OPTIONS.items():
             extra.setdefault(name, value)
+        # Each statement of a claim has to see what was committed before it.
+        extra["isolation_level"] = IsolationLevel.READ_COMMITTED
+    elif ordinary.vendor == "mysql":
+        extra["isolation_level"] = "read committed"
     wrapper = type(ordinary)(options, ordinary.alias)
     # Used by one thread at a time, though not always the same; see PrivateConnection.
     wrapper.inc_thread_sharing()

@@ -140,6 +140,7 @@ def test_mysql_is_told_to_compare_keys_byte_by_byte(monkeypatch):
     assert parameters["collation"] == "utf8mb4_bin"
 
 
+@pytest.mark.django_db
 @isolate_apps("django_apscheduler")
 @pytest.mark.parametrize(
     ("partial", "expected"),

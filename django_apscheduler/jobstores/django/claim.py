@@ -25,7 +25,12 @@ from django_apscheduler.jobstores.base import Batch, Run
 from django_apscheduler.jobstores.django.enclosure import Enclosure
 from django_apscheduler.jobstores.django.membership import LeaseLost
 from django_apscheduler.jobstores.django.rows import COLUMNS, Row, in_utc
-from django_apscheduler.jobstores.django.sql import Advance, Entry, Statements
+from django_apscheduler.jobstores.django.sql import (
+    Advance,
+    Entry,
+    Statements,
+    added_note,
+)
 from django_apscheduler.models import (
     DjangoJob,
     DjangoJobExecution,
@@ -256,7 +261,9 @@ class Claim:
 
     def give_up(self, execution_id: int, note: str) -> None:
         DjangoJobExecution.objects.using(self.using).filter(pk=execution_id).update(
-            status=DjangoJobExecution.CANCELLED, note=note, finished_time=self.now
+            status=DjangoJobExecution.CANCELLED,
+            note=added_note(note),
+            finished_time=self.now,
         )
 
     def count_running(self, job_ids: set[str]) -> None:

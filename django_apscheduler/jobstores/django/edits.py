@@ -24,7 +24,7 @@ from django_apscheduler.jobstores.base import ConflictingIdError, JobLookupError
 from django_apscheduler.jobstores.django import rows
 from django_apscheduler.jobstores.django.claim import fire_key
 from django_apscheduler.jobstores.django.rows import COLUMNS, Row, in_utc
-from django_apscheduler.jobstores.django.sql import Statements, statements
+from django_apscheduler.jobstores.django.sql import Statements, added_note, statements
 from django_apscheduler.models import (
     DjangoJob,
     DjangoJobExecution,
@@ -402,7 +402,7 @@ class Edits:
                 job_id__in=ids, status=DjangoJobExecution.QUEUED
             ).update(
                 status=DjangoJobExecution.CANCELLED,
-                note="The job was removed before it could run.",
+                note=added_note("The job was removed before it could run."),
                 finished_time=now,
             )
             self.jobs.filter(id__in=ids).delete()
@@ -482,7 +482,7 @@ class Edits:
                 pk=execution_id, status=DjangoJobExecution.QUEUED
             ).update(
                 status=DjangoJobExecution.CANCELLED,
-                note=f"Cancelled{by} before it began.",
+                note=added_note(f"Cancelled{by} before it began."),
                 finished_time=now,
             )
         return bool(cancelled)

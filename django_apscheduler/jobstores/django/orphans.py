@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from django_apscheduler.db import database_now, moment
 from django_apscheduler.jobstores.base import Lost
 from django_apscheduler.jobstores.django.membership import who
+from django_apscheduler.jobstores.django.sql import added_note
 from django_apscheduler.models import DjangoJob, DjangoJobExecution, SchedulerProcess
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def sweep(store: DjangoJobStore, now: datetime | None = None) -> list[Lost]:
         lost = _Sweep(store, at, {process.pk: process for process in dead}).run()
         requests = _expired_requests(store, now).update(
             status=DjangoJobExecution.CANCELLED,
-            note="No scheduler could start it before it expired.",
+            note=added_note("No scheduler could start it before it expired."),
             finished_time=at,
         )
         if dead or requests:
@@ -229,7 +230,9 @@ def reconcile(store: DjangoJobStore, now: datetime | None = None) -> list[Lost]:
             owner_id=None,
             claim_id=None,
             claimed_time=None,
-            note="Handed back: the database's answer to its claim was lost.",
+            note=added_note(
+                "Handed back: the database's answer to its claim was lost."
+            ),
         )
         at = now or database_now(store.using)
         lost = _Sweep(store, at, {}).deal_with(list(forgotten))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from django_apscheduler import clock
 from django_apscheduler.jobstores.base import Outcome, Run
-from django_apscheduler.jobstores.django.sql import Ending, Start
+from django_apscheduler.jobstores.django.sql import Ending, Start, added_note
 from django_apscheduler.models import DjangoJobExecution
 
 if TYPE_CHECKING:
@@ -129,7 +129,9 @@ def release(store: DjangoJobStore, runs: list[Run]) -> None:
                     owner_id=None,
                     claim_id=None,
                     claimed_time=None,
-                    note=f"Handed back before it began: {store.name} stopped.",
+                    note=added_note(
+                        f"Handed back before it began: {store.name} stopped."
+                    ),
                 )
             )
         sql.notify()

@@ -11,7 +11,9 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from django.db.models import Case, TextField, Value, When
 from django.db.models.constants import OnConflict
+from django.db.models.functions import Concat
 
 from django_apscheduler.models import DjangoJob, DjangoJobExecution
 
@@ -80,6 +82,15 @@ def _fields(model: Any) -> dict[str, Any]:
 
 JOB_FIELDS = _fields(DjangoJob)
 EXECUTION_FIELDS = _fields(DjangoJobExecution)
+
+
+def added_note(text: str) -> Any:
+    """Return an expression for a row's note with one more line."""
+    return Case(
+        When(note="", then=Value(text)),
+        default=Concat("note", Value(f"\n{text}"), output_field=TextField()),
+        output_field=TextField(),
+    )
 
 
 class Statements:

@@ -417,6 +417,29 @@ def test_what_is_queued_can_be_cancelled_and_what_runs_cannot(store):
     assert not store.cancel(run.execution_ids[0])
 
 
+def test_a_date_that_passes_during_a_pause_is_a_missed_row(store):
+    add(store, trigger=once(NOON + MINUTE), next_run_time=None)
+    DjangoJob.objects.update(paused_time=NOON)
+    store.remove_job("job")
+    assert log() == [("Missed!", NOON + MINUTE, 1)]
+    assert DjangoJobExecution.objects.get().note == "Passed while the job was paused."
+
+
+def test_a_recurring_job_leaves_none_for_its_pause(store):
+    add(store, next_run_time=None)
+    DjangoJob.objects.update(paused_time=NOON)
+    store.remove_job("job")
+    assert log() == []
+
+
+def test_a_one_off_that_resumes_too_late_is_finished(store):
+    add(store, trigger=once(NOON + MINUTE), next_run_time=None)
+    DjangoJob.objects.update(paused_time=NOON, resume_time=NOON + 2 * MINUTE)
+    assert store.resume_due() == ["job"]
+    assert (row().state, row().next_run_time) == ("finished", None)
+    assert log() == [("Missed!", NOON + MINUTE, 1)]
+
+
 def test_a_paused_job_resumes_when_its_time_has_come(store):
     add(store, trigger=CronTrigger(year="2199", timezone=UTC), next_run_time=None)
     DjangoJob.objects.update(resume_time=real_now() + timedelta(hours=1))
@@ -428,3 +451,11 @@ def test_a_paused_job_resumes_when_its_time_has_come(store):
         2199,
         None,
     )
+
+
+def test_a_paused_job_that_cannot_be_restored_is_broken_when_it_resumes(store):
+    add(store, next_run_time=None)
+    DjangoJob.objects.update(resume_time=NOON, args="?")
+    assert store.resume_due() == []
+    assert (row().state, row().resume_time) == ("broken", None)
+    assert store.resume_due() == []
