@@ -4,6 +4,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
+from django_apscheduler import clock
 from django_apscheduler.job import Job
 from django_apscheduler.jobstores.base import (
     ConflictingIdError,
@@ -14,6 +15,7 @@ from django_apscheduler.jobstores.memory import MemoryJobStore
 from django_apscheduler.triggers.cron import CronTrigger
 from django_apscheduler.triggers.date import DateTrigger
 from django_apscheduler.triggers.interval import IntervalTrigger
+from tests.jobstores.django.support import make_store
 
 UTC = timezone.utc
 NOON = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
@@ -30,12 +32,19 @@ class FakeScheduler:
     timezone = UTC
 
 
-@pytest.fixture(params=["memory"])
+@pytest.fixture(
+    params=["memory", pytest.param("django", marks=pytest.mark.django_db)],
+)
 def store(request):
-    store = MemoryJobStore()
-    store.start(FakeScheduler(), "default")
-    yield store
-    store.shutdown()
+    with clock.use(clock.ManualClock(NOON)):
+        if request.param == "memory":
+            store = MemoryJobStore()
+            store.start(FakeScheduler(), "default")
+        else:
+            # Claims on the test's own connection, without threads of its own.
+            store = make_store()
+        yield store
+        store.shutdown()
 
 
 def make(id, due=NOON, trigger=None, **options):
