@@ -9,6 +9,7 @@ from datetime import timedelta, timezone
 import pytest
 
 from django_apscheduler.events import (
+    EVENT_JOB_ERROR,
     EVENT_JOB_EXECUTED,
     EVENT_JOB_MISSED,
     EVENT_JOB_REMOVED,
@@ -191,6 +192,48 @@ class TestRemovingJobs:
         assert scheduler.get_jobs() == []
         (run,) = DjangoJobExecution.objects.filter(job_id="once")
         assert (run.status, run.run_time) == ("Executed", NOON + MINUTE)
+
+
+def write_and_fail() -> None:
+    DjangoJob.objects.filter(pk="it").update(name="written by the body")
+    raise RuntimeError("after writing")
+
+
+class TestPromises:
+    """The manual, "What is promised": bodies in one transaction with their outcome."""
+
+    @pytest.mark.parametrize(
+        ("transactional", "name"), [(True, "before"), (False, "written by the body")]
+    )
+    def test_of_a_transactional_run_that_fails_nothing_remains(
+        self, transactional, name, start, clock
+    ):
+        """What the body wrote is undone; without the option it stays."""
+        scheduler = start()
+        failed = Heard(scheduler, EVENT_JOB_ERROR)
+        scheduler.add_job(
+            write_and_fail,
+            "interval",
+            minutes=1,
+            id="it",
+            name="before",
+            transactional=transactional,
+        )
+        clock.advance(MINUTE)
+        scheduler.process_jobs()
+        failed.wait()
+        assert DjangoJob.objects.get(pk="it").name == name
+        (run,) = DjangoJobExecution.objects.all()
+        assert run.status == "Error!"
+        assert "after writing" in run.exception
+
+    def test_a_transactional_job_needs_a_store_with_a_log(self, background):
+        """Where it cannot be kept the promise is refused."""
+        scheduler = background()
+        scheduler.start()
+        with pytest.raises(ValueError, match="cannot have transactional=True"):
+            scheduler.add_job(note, "interval", minutes=1, transactional=True)
+        assert scheduler.get_jobs() == []
 
 
 class TestMisfires:
