@@ -107,11 +107,23 @@ def first_fire(
     return with_jitter(trigger, uid, nominal), nominal
 
 
+def _later(moment: datetime, other: datetime) -> bool:
+    """
+    Tell whether ``moment`` is later than ``other``.
+
+    Times that share a zone object are compared by their wall clock, which an autumn
+    night shows twice.
+    """
+    if moment.tzinfo is other.tzinfo and moment.tzinfo is not utc:
+        return moment.astimezone(utc) > other.astimezone(utc)
+    return moment > other
+
+
 def _next(job: Job, nominal: datetime, now: datetime) -> tuple[Any, Any]:
     following = job.trigger.get_next_fire_time(nominal, now)
     if following is None:
         return None, None
-    if following <= nominal:
+    if not _later(following, nominal):
         raise ValueError(
             f"the trigger of job {job.id!r} ({job.trigger}) must fire later than "
             f"{nominal.isoformat()}, but answered {following.isoformat()}; "
@@ -132,12 +144,12 @@ def latest_fire_time(
     find = getattr(trigger, "get_previous_fire_time", None)
     if find is not None:
         found = find(now)
-        return found if found is not None and found >= earliest else None
+        return None if found is None or _later(earliest, found) else found
     low, high, found = earliest.astimezone(utc), now.astimezone(utc), None
     while high - low > timedelta(microseconds=1):
         middle = low + (high - low) / 2
         answer = trigger.get_next_fire_time(None, middle)
-        if answer is not None and answer <= now:
+        if answer is not None and not _later(answer, now):
             found = answer
             low = max(answer.astimezone(utc), middle)
         else:
@@ -159,6 +171,8 @@ def plan(job: Job, now: datetime) -> Plan:
     run_time = job.next_run_time
     nominal = job.nominal_time or run_time
     assert run_time is not None and nominal is not None
+    # From here on every comparison with the present is made in UTC.
+    now = now.astimezone(utc)
     grace = job.misfire_grace_time
     oldest = None if grace is None else now - timedelta(seconds=grace)
     following, following_nominal = _next(job, nominal, now)
@@ -208,7 +222,7 @@ def _jump(job: Job, nominal: datetime, now: datetime) -> datetime | None:
     # Jitter may put an occurrence after now although its nominal time has come.
     jitter = timedelta(seconds=getattr(job.trigger, "jitter", None) or 0)
     last = latest_fire_time(job.trigger, nominal, now - jitter)
-    return last if last is not None and last > nominal else None
+    return last if last is not None and _later(last, nominal) else None
 
 
 def _plan_each(job: Job, now: datetime, oldest: datetime | None) -> Plan:

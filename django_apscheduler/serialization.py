@@ -535,10 +535,10 @@ def load_trigger(text: str, anchor: datetime | None = None) -> Any:
     if anchor is not None:
         trigger.anchor = anchor
     types = _find_types(data)
-    # An interval takes its anchor when first asked, and a class of one's own may change
-    # as it pleases; neither can be shared.
-    takes_anchor = anchor is None and "interval" in types
-    if not takes_anchor and not any(":" in name for name in types):
+    # Triggers that count from an anchor take it when first asked, and a class of one's
+    # own may change as it pleases; neither can be shared.
+    anchorless = anchor is None and not _NEED_NO_ANCHOR.issuperset(types)
+    if not anchorless and not any(":" in name for name in types):
         if len(_triggers) >= CACHED_TRIGGERS:
             _triggers.clear()
         _triggers[key] = trigger
@@ -546,6 +546,7 @@ def load_trigger(text: str, anchor: datetime | None = None) -> Any:
 
 
 _triggers: dict[tuple, Any] = {}
+_NEED_NO_ANCHOR = frozenset({"date", "cron", "and", "or"})
 
 
 def trigger_classes(text: str) -> list[str]:

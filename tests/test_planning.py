@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -13,6 +14,7 @@ from django_apscheduler.planning import (
     plan,
     with_jitter,
 )
+from django_apscheduler.triggers.cron import CronTrigger
 
 UTC = timezone.utc
 NOON = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
@@ -136,6 +138,27 @@ def test_a_backlog_of_millions_is_missed_in_bounded_time(kind):
     assert (skipped.status, skipped.first, skipped.count) == ("Missed!", NOON, None)
     assert skipped.last == now - 11 * SECOND
     assert trigger.asked < 1200
+
+
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+def test_jobs_go_on_through_the_hour_that_an_autumn_night_shows_twice():
+    trigger = CronTrigger(minute="*/30", timezone=BERLIN)
+    # 02:30 summer time; the next fire, 02:00 winter time, looks earlier on the wall.
+    due = datetime(2025, 10, 26, 2, 30, tzinfo=BERLIN)
+    result = plan(job(trigger, due), due)
+    assert result.run_times == [due]
+    assert result.next_run_time.isoformat() == "2025-10-26T02:00:00+01:00"
+
+
+def test_a_backlog_over_an_autumn_night_coalesces_into_the_true_last_time():
+    trigger = CronTrigger(second="*", timezone=BERLIN)
+    due = datetime(2025, 10, 26, 2, 59, tzinfo=BERLIN)
+    now = datetime(2025, 10, 26, 1, 30, tzinfo=UTC)  # 02:30 winter time
+    result = plan(job(trigger, due, coalesce=True), now)
+    assert [t.isoformat() for t in result.run_times] == ["2025-10-26T02:30:00+01:00"]
+    assert result.next_run_time.isoformat() == "2025-10-26T02:30:01+01:00"
 
 
 def test_the_schedule_ends_with_its_last_time():

@@ -18,9 +18,14 @@ from django_apscheduler import serialization
 from django_apscheduler.serialization import (
     SerializationError,
     dump_arguments,
+    dump_trigger,
     load_arguments,
+    load_trigger,
     resolve_arguments,
 )
+from django_apscheduler.triggers.calendarinterval import CalendarIntervalTrigger
+from django_apscheduler.triggers.combining import OrTrigger
+from django_apscheduler.triggers.interval import IntervalTrigger
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -277,3 +282,19 @@ def test_whatever_is_accepted_comes_back_the_same(arguments):
     loaded = load_arguments(text)
     assert _same(loaded, tuple(arguments))
     assert dump_arguments(loaded) == text
+
+
+@pytest.mark.parametrize(
+    "trigger",
+    [
+        IntervalTrigger(minutes=7, timezone="UTC"),
+        CalendarIntervalTrigger(days=7, timezone="UTC"),
+        OrTrigger([IntervalTrigger(minutes=7, timezone="UTC")]),
+    ],
+)
+def test_jobs_with_the_same_text_take_an_anchor_each(trigger):
+    text = dump_trigger(trigger)
+    first, second = load_trigger(text), load_trigger(text)
+    first.get_next_fire_time(None, datetime(2026, 1, 1, tzinfo=timezone.utc))
+    assert first.anchor is not None
+    assert second.anchor is None

@@ -17,7 +17,9 @@ from django_apscheduler.jobstores.base import (
 if TYPE_CHECKING:
     from django_apscheduler.job import Job
 
-Entry = tuple[datetime, int, str]
+#: When a job is due, in seconds since 1970; a serial; the job's id. Not a datetime:
+#: those that share a zone compare by wall clock, which an autumn night shows twice.
+Entry = tuple[float, int, str]
 
 
 class MemoryJobStore(BaseJobStore):
@@ -30,7 +32,7 @@ class MemoryJobStore(BaseJobStore):
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._jobs: dict[str, Job] = {}
-        # One heap of (run time, serial, job id) per executor, so that the jobs of a
+        # One heap of entries per executor, so that the jobs of a
         # full executor are not walked over again and again. An entry counts only while
         # it is the job's current one; the others are dropped when they come up.
         self._heaps: dict[str, list[Entry]] = {}
@@ -42,12 +44,13 @@ class MemoryJobStore(BaseJobStore):
 
     def get_claimable_jobs(self, free: dict[str, int], now: datetime) -> list[Job]:
         taken: list[Entry] = []
+        moment = now.timestamp()
         with self._lock:
             for executor, room in free.items():
                 heap = self._heaps.get(executor)
                 # Claimed jobs get a new entry when they are updated, so the old ones
                 # may leave the heap right here.
-                while heap and room > 0 and heap[0][0] <= now:
+                while heap and room > 0 and heap[0][0] <= moment:
                     entry = heapq.heappop(heap)
                     if self._entries.get(entry[2]) is entry:
                         taken.append(entry)
@@ -56,8 +59,9 @@ class MemoryJobStore(BaseJobStore):
             return [self._jobs[job_id] for _, _, job_id in taken]
 
     def get_due_jobs(self, now: datetime) -> list[Job]:
+        moment = now.timestamp()
         with self._lock:
-            due = sorted(entry for entry in self._entries.values() if entry[0] <= now)
+            due = sorted(item for item in self._entries.values() if item[0] <= moment)
             return [self._jobs[job_id] for _, _, job_id in due]
 
     def get_next_run_time(self) -> datetime | None:
@@ -65,14 +69,14 @@ class MemoryJobStore(BaseJobStore):
 
     def get_next_claimable_time(self, executors: list[str]) -> datetime | None:
         with self._lock:
-            earliest = None
+            earliest: Entry | None = None
             for executor in executors:
                 heap = self._heaps.get(executor, [])
                 while heap and self._entries.get(heap[0][2]) is not heap[0]:
                     heapq.heappop(heap)
-                if heap and (earliest is None or heap[0][0] < earliest):
-                    earliest = heap[0][0]
-            return earliest
+                if heap and (earliest is None or heap[0] < earliest):
+                    earliest = heap[0]
+            return None if earliest is None else self._jobs[earliest[2]].next_run_time
 
     def get_all_jobs(self) -> list[Job]:
         with self._lock:
@@ -115,7 +119,7 @@ class MemoryJobStore(BaseJobStore):
         if job.next_run_time is None:
             self._entries.pop(job.id, None)
             return
-        entry = (job.next_run_time, next(self._serial), job.id)
+        entry = (job.next_run_time.timestamp(), next(self._serial), job.id)
         self._entries[job.id] = entry
         heap = self._heaps.setdefault(job.executor, [])
         heapq.heappush(heap, entry)

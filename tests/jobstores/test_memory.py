@@ -1,6 +1,7 @@
 """The memory store: what is its own."""
 
 from datetime import datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
 
 from django_apscheduler.jobstores.memory import MemoryJobStore
 from tests.jobstores.test_contract import make
@@ -31,6 +32,19 @@ def test_a_job_edited_very_often_leaves_nothing_behind():
         store.update_job(job)
     assert sum(map(len, store._heaps.values())) < 200
     assert store.get_next_run_time() == NOON + timedelta(seconds=9999)
+
+
+def test_jobs_are_ordered_by_instant_in_the_hour_that_autumn_shows_twice():
+    berlin = ZoneInfo("Europe/Berlin")
+    store = MemoryJobStore()
+    summer = datetime(2025, 10, 26, 2, 30, tzinfo=berlin)
+    winter = datetime(2025, 10, 26, 2, 0, tzinfo=berlin, fold=1)
+    store.add_job(make("later", winter))
+    store.add_job(make("sooner", summer))
+    assert [job.id for job in store.get_all_jobs()] == ["sooner", "later"]
+    assert store.get_next_run_time() == summer
+    due = store.get_due_jobs(datetime(2025, 10, 26, 0, 30, tzinfo=timezone.utc))
+    assert [job.id for job in due] == ["sooner"]
 
 
 def test_a_job_that_changes_executors_is_claimed_by_the_new_one_only():
