@@ -19,7 +19,7 @@ _HOMES = {
     "scheduled_job": "django_apscheduler.registry",
 }
 
-__all__ = [  # noqa: PLE0604, F822 (loaded by __getattr__)
+__all__ = [  # noqa: PLE0604 (loaded by __getattr__)
     "__version__",
     "current_run",
     "get_scheduler",
