@@ -162,21 +162,16 @@ def test_one_instance_means_one_in_all_threads(running):
 def test_processes_run_each_occurrence_once(workers, tmp_path):
     path = tmp_path / "ledger"
     path.touch()
-    store = make_store()
-    begin = real_now() + timedelta(seconds=3)
+    for _ in range(2):
+        workers()
+    due = real_now()
     jobs = [
         make_job(
-            f"job{n}",
-            bodies.append_slowly,
-            once(begin),
-            begin,
-            args=(str(path), f"job{n}"),
+            f"job{n}", bodies.append_slowly, once(due), due, args=(str(path), f"job{n}")
         )
         for n in range(60)
     ]
-    store.add_jobs(jobs)
-    for _ in range(2):
-        workers()
+    make_store().add_jobs(jobs)
     executed = DjangoJobExecution.objects.filter(status="Executed")
     wait_for(lambda: executed.count() == 60, 60)
     lines = [line.split() for line in path.read_text().splitlines()]
