@@ -338,6 +338,15 @@ def check_callable_args(
         ) from None
 
 
+def close_old_connections(func: Callable) -> Callable:
+    """
+    Return ``func`` as it is: every run closes its old database connections by itself.
+
+    The earlier django-apscheduler needed this decorator; code that has it may keep it.
+    """
+    return func
+
+
 def run_coroutine(coroutine: Any) -> Any:
     """Run ``coroutine`` to its end on an event loop of its own and return its value."""
     return asyncio.run(coroutine)

@@ -177,6 +177,10 @@ def test_arguments_are_checked_against_the_signature():
         util.check_callable_args(send, [], {})
 
 
+def test_the_earlier_packages_decorator_leaves_the_function_as_it_is():
+    assert util.close_old_connections(test_asint) is test_asint
+
+
 def test_coroutine_functions_are_seen_through_partials_and_instances():
     async def body():
         pass

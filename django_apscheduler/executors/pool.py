@@ -15,7 +15,7 @@ from concurrent.futures import ProcessPoolExecutor as Pool
 from concurrent.futures.process import BrokenProcessPool
 from datetime import datetime
 from multiprocessing.connection import Connection
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from traceback import format_exception
 from typing import Any
 
@@ -113,11 +113,19 @@ class ThreadPoolExecutor(BaseExecutor):
             del run
 
     def take_back(self) -> list[Run]:
-        runs = []
-        while not self._queue.empty():
-            run = self._queue.get()
-            if run is not None:
+        runs, stops = [], 0
+        while True:
+            try:
+                run = self._queue.get_nowait()
+            except Empty:
+                break
+            if run is None:
+                stops += 1
+            else:
                 runs.append(run)
+        for _ in range(stops):
+            # The threads still have to end.
+            self._queue.put(None)
         self._took_back(runs)
         return runs
 

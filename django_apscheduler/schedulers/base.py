@@ -44,7 +44,7 @@ class BaseScheduler(PartMethods, TickMethods, JobMethods):
     :param gconfig: a dictionary of options, nested or with dotted keys that begin with
         ``prefix``
     :param prefix: what the keys of ``gconfig`` begin with; others are ignored
-    :param logger: a logger, or a reference to one
+    :param logger: a logger, its name, or a reference to one (``module:name``)
     :param timezone: default time zone of triggers and naive times
     :param jobstore_retry_interval: longest pause, in seconds, before a job store that
         failed is asked again
@@ -109,9 +109,12 @@ class BaseScheduler(PartMethods, TickMethods, JobMethods):
         self._timezone = settings.timezone
         self.jobstore_retry_interval = settings.jobstore_retry_interval
         self._job_defaults = settings.job_defaults
+        # Configuring again replaces what was configured before under the same aliases.
         for alias, executor in settings.executors.items():
+            self._executors.pop(alias, None)
             self.add_executor(executor, alias)
         for alias, store in settings.jobstores.items():
+            self._jobstores.pop(alias, None)
             self.add_jobstore(store, alias)
 
     @property

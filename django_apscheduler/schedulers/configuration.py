@@ -9,7 +9,7 @@ from datetime import tzinfo
 from typing import Any
 
 from django_apscheduler.schedulers.plugins import make_plugin
-from django_apscheduler.util import asbool, asint, astimezone, maybe_ref
+from django_apscheduler.util import asbool, asint, astimezone, ref_to_obj
 
 #: What a job gets for options that neither it nor ``job_defaults`` names.
 JOB_DEFAULTS = {"misfire_grace_time": 1, "coalesce": True, "max_instances": 1}
@@ -72,9 +72,9 @@ def read(config: dict[str, Any]) -> Configuration:
     :raises LookupError: for unknown aliases and references
     """
     config = dict(config)
-    logger = maybe_ref(config.pop("logger", None))
-    if isinstance(logger, str) or logger is None:
-        logger = logging.getLogger("django_apscheduler.scheduler")
+    logger = config.pop("logger", None) or "django_apscheduler.scheduler"
+    if isinstance(logger, str):
+        logger = ref_to_obj(logger) if ":" in logger else logging.getLogger(logger)
     result = Configuration(logger)
     result.timezone = astimezone(config.pop("timezone", None))
     result.jobstore_retry_interval = float(

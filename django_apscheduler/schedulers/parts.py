@@ -91,10 +91,10 @@ class PartMethods(SchedulerState):
     def _add_part(
         self, kind: str, parts: dict[str, Any], part: Any, alias: str, options: dict
     ) -> Any:
-        name = kind[:-1]
+        name = {"executors": "executor", "jobstores": "job store"}[kind]
         if alias in parts:
             raise ValueError(
-                f'This scheduler already has a {name} by the alias of "{alias}"; '
+                f'This scheduler already has the {name} "{alias}"; '
                 "remove that one first or choose another alias"
             )
         if isinstance(part, str):

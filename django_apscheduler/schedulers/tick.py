@@ -159,16 +159,19 @@ class TickMethods(SchedulerState):
     def _tell_skipped(self, alias: str, job: Any, skipped: Any) -> None:
         if skipped.status == MISSED:
             late = clock.now() - skipped.last
-            self._logger.warning("Run time of job %s was missed by %s", job, late)
+            self._logger.warning(
+                "Job %s: its run of %s was missed by %s", job.id, skipped.last, late
+            )
             for run_time in skipped.run_times or (skipped.last,):
                 self._dispatch_event(
                     JobExecutionEvent(EVENT_JOB_MISSED, job.id, alias, run_time)
                 )
         elif skipped.status == MAX_INSTANCES:
             self._logger.warning(
-                "Execution of job %s skipped: maximum number of running instances "
+                "Job %s: its run of %s is skipped: maximum number of running instances "
                 "reached (%d)",
-                job,
+                job.id,
+                skipped.last,
                 job.max_instances,
             )
             times = list(skipped.run_times) or [skipped.last]
@@ -204,7 +207,10 @@ class TickMethods(SchedulerState):
             job = outcome.run.job
             if outcome.status == ERROR:
                 self._logger.error(
-                    "Job %s raised an exception\n%s", job, outcome.traceback
+                    "Job %s: its run of %s raised an exception\n%s",
+                    job.id,
+                    outcome.run_time,
+                    outcome.traceback,
                 )
             code = _OUTCOME_EVENTS[outcome.status]
             if self._wants(code):

@@ -33,7 +33,9 @@ def run(name: str, *arguments: str, logged: str = "") -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("name", ["background.py", "asyncio_scheduler.py"])
+@pytest.mark.parametrize(
+    "name", ["background.py", "blocking.py", "asyncio_scheduler.py"]
+)
 def test_a_scheduler_ticks_until_it_is_told_to_stop(name):
     lines = run(name, "1.5").splitlines()
     assert lines[0] == "Press Ctrl-C to stop"

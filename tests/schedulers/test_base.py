@@ -144,12 +144,10 @@ def test_parts_may_be_instances_aliases_or_dictionaries(scheduler):
 
 
 def test_an_alias_can_be_had_once(scheduler):
-    with pytest.raises(
-        ValueError, match='already has a executor by the alias of "default"'
-    ):
+    with pytest.raises(ValueError, match='already has the executor "default"'):
         scheduler.add_executor(DebugExecutor())
     scheduler.add_jobstore("memory")
-    with pytest.raises(ValueError, match="already has a jobstore"):
+    with pytest.raises(ValueError, match='already has the job store "default"'):
         scheduler.add_jobstore("memory")
 
 
@@ -443,6 +441,19 @@ def test_a_body_may_shut_its_scheduler_down(pooled):
     pooled.process_jobs()
     assert ended.wait(10)
     assert not pooled.running
+
+
+def test_a_shutdown_without_waiting_ends_the_threads_of_the_pool(pooled):
+    release, began = threading.Event(), threading.Event()
+    pooled.add_job(lambda: (began.set(), release.wait()))
+    pooled.process_jobs()
+    assert began.wait(10)
+    pooled.shutdown(wait=False)
+    release.set()
+    pooled._finisher.join(10)
+    for thread in pooled._executors["default"]._threads:
+        thread.join(10)
+        assert not thread.is_alive()
 
 
 class SharedStore(KeptStore):

@@ -94,6 +94,17 @@ def test_the_logger_may_be_named_by_reference():
 LOGGER = logging.getLogger("mine")
 
 
+def test_the_logger_may_be_named():
+    assert BackgroundScheduler(logger="mine")._logger is LOGGER
+
+
+def test_configuring_again_replaces_what_was_configured():
+    scheduler = BackgroundScheduler(executors={"default": "debug", "other": "debug"})
+    scheduler.configure(executors={"default": {"type": "threadpool"}})
+    assert type(scheduler._executors["default"]) is ThreadPoolExecutor
+    assert "other" in scheduler._executors
+
+
 def test_without_configuration_the_guides_defaults_hold():
     scheduler = BackgroundScheduler(timezone="UTC")
     scheduler.start()
