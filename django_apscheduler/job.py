@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -335,9 +336,23 @@ def _valid_func(func: Any) -> tuple[Callable, str | None]:
     try:
         reference = obj_to_ref(plain)
     except ValueError:
-        # Stores and executors that serialise jobs refuse it; others do not mind.
-        reference = None
+        # Without one, stores and executors that serialise jobs refuse it; others do
+        # not mind.
+        reference = _reference_to_be(plain)
     return func, reference
+
+
+def _reference_to_be(func: Any) -> str | None:
+    """
+    Return the reference of a function that is just being defined, or None.
+
+    A decorator gets to see the function before the module has its name.
+    """
+    name = getattr(func, "__qualname__", "")
+    module = sys.modules.get(getattr(func, "__module__", None) or "")
+    if module is None or not name.isidentifier() or hasattr(module, name):
+        return None
+    return f"{module.__name__}:{name}"
 
 
 def _valid_name(value: Any) -> str:

@@ -131,6 +131,21 @@ def test_a_method_is_stored_with_its_instance_as_first_argument():
     assert copy.args == (Report("sales"), "ana")
 
 
+def decorated(func):
+    decorated.job = make(func=func)
+    return func
+
+
+@decorated
+def being_defined():
+    pass
+
+
+def test_a_function_that_is_just_being_defined_is_found_later():
+    assert decorated.job.func_ref == f"{__name__}:being_defined"
+    assert pickle.loads(pickle.dumps(decorated.job)).func is being_defined
+
+
 def test_builtin_functions_keep_their_arguments():
     assert make(func=print, args=["x"]).stored_args == ("x",)
 

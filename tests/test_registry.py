@@ -366,5 +366,11 @@ raise SystemExit(status)
 """
 
 
+def test_register_job_is_where_the_earlier_package_had_it():
+    from django_apscheduler import jobstores
+
+    assert jobstores.register_job is registry.register_job
+
+
 def _line() -> int:
     return sys._getframe(1).f_lineno

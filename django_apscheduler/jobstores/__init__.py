@@ -16,4 +16,9 @@ def __getattr__(name: str) -> Any:
         from django_apscheduler.jobstores.django import DjangoJobStore
 
         return DjangoJobStore
+    if name == "register_job":
+        # Where the earlier django-apscheduler had it.
+        from django_apscheduler.registry import register_job
+
+        return register_job
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
