@@ -31,6 +31,7 @@ from django_apscheduler.models import (
     SchedulerCommand,
     SchedulerControl,
 )
+from django_apscheduler.util import utc
 
 if TYPE_CHECKING:
     from django_apscheduler.jobstores.django.store import DjangoJobStore
@@ -357,10 +358,10 @@ class Edits:
                     job_id=row.id,
                     job_name=row.name,
                     status=DjangoJobExecution.MISSED,
-                    run_time=in_utc(first),
-                    last_run_time=in_utc(last),
+                    run_time=first.astimezone(utc),
+                    last_run_time=last.astimezone(utc),
                     occurrences=1 if last == first else None,
-                    nominal_time=in_utc(first),
+                    nominal_time=first.astimezone(utc),
                     fire_key=fire_key(row.uid, row.revision, first),
                     executor=row.executor,
                     finished_time=now,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django_apscheduler import planning
 from django_apscheduler.job import BROKEN, FINISHED, PAUSED, Job
 from django_apscheduler.jobstores.django import rows
@@ -36,13 +38,14 @@ class Mending(Edits):
         candidates = [
             Row._make(row) for row in broken.values_list(*COLUMNS)[:BULK_ROWS]
         ]
-        if not any(self.mended(row) for row in candidates):
+        now = self.store.now()
+        if not any(self.mended(row, now) for row in candidates):
             return []
         with self.editing():
             locked = self.lock([row.id for row in candidates])
             return [row.id for row, _, _ in locked.values() if self.retry(row)]
 
-    def mended(self, row: Row) -> Job | None:
+    def mended(self, row: Row, now: datetime) -> Job | None:
         """Return a broken row's job if it can be restored after all."""
         if row.state != BROKEN:
             return None
@@ -51,16 +54,16 @@ class Mending(Edits):
             self.store.resolve(row.func)
             job.next_run_time = row.nominal_time
             if job.next_run_time is not None:
-                planning.plan(job, self.store.now())
+                planning.plan(job, now)
         except Exception:
             return None
         return job
 
     def retry(self, row: Row) -> bool:
-        job = self.mended(row)
+        now = self.store.now()
+        job = self.mended(row, now)
         if job is None:
             return False
-        now = self.store.now()
         if job.next_run_time is None:
             job.next_run_time, job.nominal_time = planning.first_fire(
                 job.trigger, row.uid, now

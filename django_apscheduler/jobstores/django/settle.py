@@ -28,7 +28,7 @@ def settle(store: DjangoJobStore, outcomes: list[Outcome]) -> list[Outcome]:
         settled |= _settled_before(
             store, [row for row in sql_rows if row.id not in settled]
         )
-    settled |= {item.execution_id for item in outcomes if item.settled}
+    settled |= {item.execution_id or 0 for item in outcomes if item.settled}
     accepted = []
     for outcome in outcomes:
         token, execution_id = outcome.run.claim, outcome.execution_id
