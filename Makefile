@@ -16,7 +16,7 @@ help:  ## this list
 
 run: python  ## the demo project: web server and scheduler on SQLite (PORT=8000)
 	@$(ENVIRONMENT)
-	@PORT=$(PORT) $(BIN)/python testproject/run.py
+	@PORT=$(PORT) exec $(BIN)/python testproject/run.py
 
 test: python  ## the whole suite on SQLite and on PostgreSQL (ARGS="-x -k cron")
 	@$(ENVIRONMENT) test

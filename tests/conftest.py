@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,21 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
             if kind in ("passed", "failed", "skipped", "error", "xfailed")
         }
         Path(path).write_text(json.dumps(counts))
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """Drop the test database even when a process of a test has just been killed."""
+    yield
+    from django.db import connection
+
+    # PostgreSQL notices late that the other end is gone, and refuses to drop meanwhile.
+    if connection.vendor == "postgresql":
+        with django_db_blocker.unblock(), connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
 
 
 @pytest.fixture
