@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.db import connections
 from django.urls import reverse
 
 import django_apscheduler
@@ -55,6 +56,8 @@ def chromium(monkeypatch):
         )
         yield browser
         browser.close()
+        # Beside that loop the test has connections of its own; Django closes the others.
+        connections.close_all()
 
 
 @pytest.fixture

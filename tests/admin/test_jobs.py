@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from unittest import mock
 
 from django.contrib.auth.models import User
 from django.db import connection
@@ -322,8 +323,12 @@ class BannerTest(AdminCase):
         self.assertContains(response, "?state=overdue")
 
     def test_schedulers_alive_are_counted(self):
-        process = rows.process()
-        rows.process(host="web-2")
+        present = datetime.now(rows.UTC)
+        self.enterContext(
+            mock.patch.object(stats, "database_now", return_value=present)
+        )
+        process = rows.process(tick_time=present - timedelta(seconds=1.2))
+        rows.process(host="web-2", tick_time=present - timedelta(seconds=3))
         rows.process(state="dead", seconds=-3600)
         rows.job("hourly")
         run = rows.execution("hourly", 1)
@@ -336,7 +341,7 @@ class BannerTest(AdminCase):
             with self.subTest(page=address):
                 response = self.client.get(address)
                 self.assertContains(response, "2 schedulers alive")
-                self.assertContains(response, "last heartbeat 1.")
+                self.assertContains(response, "last heartbeat 1.2 s ago")
                 self.assertNotContains(response, "No scheduler is running")
 
     def test_a_scheduler_without_heartbeat_is_not_alive(self):
