@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import datetime, timezone
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.loader import MigrationLoader
 
+from django_apscheduler.jobstores.django.store import DjangoJobStore
 from django_apscheduler.models import DjangoJob, DjangoJobExecution, SchedulerControl
-from tests.jobstores.django.support import make_job, make_store
+from tests.jobstores.django.support import Owner, make_job, make_store
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -221,3 +223,12 @@ def test_a_new_database_gets_the_same_tables():
     loader = MigrationLoader(connection)
     assert loader.graph.leaf_nodes(APP) == [(APP, "0002_schedule")]
     assert (APP, FIRST) in loader.applied_migrations
+
+
+def test_a_scheduler_without_the_tables_says_how_to_get_them():
+    migrate("zero")
+    try:
+        with pytest.raises(ImproperlyConfigured, match="run `manage.py migrate` first"):
+            DjangoJobStore().start(Owner(), "default", run=True)
+    finally:
+        migrate()

@@ -16,7 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connections, transaction
+from django.db import DatabaseError, connections, transaction
 
 from django_apscheduler import clock, util
 from django_apscheduler.db import (
@@ -27,7 +27,7 @@ from django_apscheduler.db import (
 )
 from django_apscheduler.job import ACTIVE, FINISHED, Job
 from django_apscheduler.jobstores.base import BaseJobStore, Batch, Lost, Outcome, Run
-from django_apscheduler.jobstores.django import orphans, rows, settle
+from django_apscheduler.jobstores.django import fitness, orphans, rows, settle
 from django_apscheduler.jobstores.django.claim import Claim
 from django_apscheduler.jobstores.django.heart import Heart
 from django_apscheduler.jobstores.django.membership import LeaseLost, Membership
@@ -124,7 +124,7 @@ class DjangoJobStore(BaseJobStore):
         self.__dict__.pop("allow_pickle", None)
         if not run:
             return
-        self._refuse_memory()
+        fitness.refuse_memory(self.using)
         self.claiming = PrivateConnection(self.using)
         self.settling = PrivateConnection(self.using)
         self.beating = PrivateConnection(self.using)
@@ -132,23 +132,18 @@ class DjangoJobStore(BaseJobStore):
         self._in_flight.clear()
         self._ignored.clear()
         self._expected = None
+        try:
+            with self.private(self.beating) as connection, self.writers(connection):
+                self.membership.register(self.given_now(None))
+        except DatabaseError as error:
+            self._close_connections()
+            fitness.refuse_missing_tables(self.using, error)
+            raise
         self.running = True
-        with self.private(self.beating), self.writers(connections[self.using]):
-            self.membership.register(self.given_now(None))
         self._heart = Heart(self)
         self._heart.start()
         self._watch = Watch(self)
         self._watch.start()
-
-    def _refuse_memory(self) -> None:
-        connection: Any = connections[self.using]
-        if connection.vendor == "sqlite" and connection.is_in_memory_db():
-            raise ImproperlyConfigured(
-                f"A scheduler cannot run on the database {self.using!r}: it is SQLite "
-                "in memory, which threads and processes cannot share. Use a file as "
-                "NAME; in tests, give the database a TEST NAME, or call "
-                "django_apscheduler.testing.run_due() instead of starting a scheduler"
-            )
 
     def shutdown(self) -> None:
         """Stop taking part; runs that were not settled are taken over by others."""
@@ -165,6 +160,9 @@ class DjangoJobStore(BaseJobStore):
             # The lease runs out by itself.
             logger.exception("The scheduler could not sign off from %s", self.using)
         self.running = False
+        self._close_connections()
+
+    def _close_connections(self) -> None:
         for connection in (self.claiming, self.settling, self.beating):
             if connection is not None:
                 connection.close()
