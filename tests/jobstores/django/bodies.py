@@ -38,3 +38,12 @@ def append_and_hang_once(path: str, text: str) -> None:
     append(path, f"{text} {run.attempt}")
     if run.attempt == 1:
         time.sleep(60)
+
+
+def append_and_rest_once(path: str, text: str) -> None:
+    """Add a line to a file; the first attempt then takes a second and a half."""
+    run = current_run()
+    assert run is not None
+    append(path, f"{text} {run.attempt}")
+    if run.attempt == 1:
+        time.sleep(1.5)

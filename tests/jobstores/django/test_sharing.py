@@ -209,6 +209,37 @@ def test_what_a_killed_process_was_running_runs_again_elsewhere(
     assert SchedulerProcess.objects.get(pid=victim.pid).state == "dead"
 
 
+def test_a_process_that_was_stopped_comes_back_and_overwrites_nothing(
+    workers, scheduler, tmp_path
+):
+    path = tmp_path / "ledger"
+    path.touch()
+    scheduler.pause()
+    sleeper = workers()
+    add(
+        make_store(), func=bodies.append_and_rest_once, args=(str(path), "job"),
+        trigger=once(), next_run_time=real_now(),
+    )  # fmt: skip
+    started = DjangoJobExecution.objects.filter(status="Started execution")
+    wait_for(started.exists)
+    os.kill(sleeper.pid, signal.SIGSTOP)
+    try:
+        own = SchedulerProcess.objects.filter(pid=sleeper.pid)
+        own.update(lease_until=moment(None))
+        scheduler.resume()
+        executed = DjangoJobExecution.objects.filter(status="Executed")
+        wait_for(executed.exists)
+        before = executed.values().get()
+        assert (before["attempt"], before["losses"]) == (2, 1)
+    finally:
+        os.kill(sleeper.pid, signal.SIGCONT)
+    # Its body ends, its outcome is refused, and it goes on under a new identity.
+    wait_for(lambda: own.filter(state="alive").exists())
+    time.sleep(1.6)
+    assert executed.values().get() == before
+    assert [line.split()[1] for line in path.read_text().splitlines()] == ["1", "2"]
+
+
 def test_a_job_added_elsewhere_runs_at_once(workers, tmp_path):
     path = tmp_path / "ledger"
     path.touch()
