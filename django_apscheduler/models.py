@@ -73,9 +73,6 @@ class DjangoJob(models.Model):
         validators=[MinValueValidator(1)],
         help_text=_("Seconds a run may be late and still run; empty for no limit."),
     )
-    timeout = models.FloatField(
-        _("timeout"), null=True, blank=True, help_text=_("Seconds; empty for none.")
-    )
     on_lost = models.CharField(
         _("when a scheduler dies"),
         max_length=10,

@@ -47,7 +47,6 @@ class JobDetails:
                     "max_instances",
                     "executor_name",
                     "on_lost_text",
-                    "timeout_text",
                 )
             },
         ),
@@ -64,7 +63,6 @@ class JobDetails:
         "next_times",
         "executor_name",
         "on_lost_text",
-        "timeout_text",
         "latest_runs",
         "run_table",
         "trouble",
@@ -265,12 +263,6 @@ class JobDetails:
         if job.transactional:
             text += " " + gettext("What it does to the database is all or nothing.")
         return text
-
-    @admin.display(description=_("time limit"))
-    def timeout_text(self, job: DjangoJob) -> str:
-        if job.timeout is None:
-            return gettext("None")
-        return words.duration(job.timeout)
 
     # Recent runs
 

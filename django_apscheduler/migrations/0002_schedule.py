@@ -491,16 +491,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name="djangojob",
-            name="timeout",
-            field=models.FloatField(
-                blank=True,
-                help_text="Seconds; empty for none.",
-                null=True,
-                verbose_name="timeout",
-            ),
-        ),
-        migrations.AddField(
-            model_name="djangojob",
             name="transactional",
             field=models.BooleanField(default=False, verbose_name="transactional"),
         ),

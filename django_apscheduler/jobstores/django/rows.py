@@ -36,7 +36,6 @@ class Row(NamedTuple):
     coalesce: bool
     misfire_grace_time: int | None
     max_instances: int
-    timeout: float | None
     on_lost: str
     transactional: bool
     state: str
@@ -64,7 +63,6 @@ PLAIN = (
     "max_instances",
     "on_lost",
     "transactional",
-    "timeout",
 )
 
 
@@ -101,8 +99,6 @@ def to_job(row: Row, *, allow_pickle: bool = False) -> Job:
     job.max_instances = row.max_instances
     job.on_lost = row.on_lost
     job.transactional = row.transactional
-    if _HAS_TIMEOUT:
-        setattr(job, "timeout", row.timeout)  # noqa: B010 (not every Job has it)
     job.state = row.state
     job.next_run_time = row.next_run_time if row.state == ACTIVE else None
     job.nominal_time = row.nominal_time
@@ -110,9 +106,6 @@ def to_job(row: Row, *, allow_pickle: bool = False) -> Job:
     job.error = row.error
     job.changes = set()
     return job
-
-
-_HAS_TIMEOUT = "timeout" in Job.__slots__
 
 
 def for_people(job: Job) -> Job:
