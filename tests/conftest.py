@@ -86,9 +86,14 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
     yield
     from django.db import connection
 
-    # PostgreSQL notices late that the other end is gone, and refuses to drop meanwhile.
+    # PostgreSQL notices late that the other end is gone, and refuses to drop meanwhile;
+    # and a process that is just ending must not connect once more.
     if connection.vendor == "postgresql":
         with django_db_blocker.unblock(), connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE pg_database SET datallowconn = false "
+                "WHERE datname = current_database()"
+            )
             cursor.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
