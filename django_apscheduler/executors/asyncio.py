@@ -66,10 +66,11 @@ class AsyncIOExecutor(BaseExecutor):
     async def _run(self, run: Run) -> None:
         outcomes: list[Outcome] = []
         try:
-            if run.confirm_start:
-                ours = await asyncio.to_thread(self.begin, run)
+            # A store with a log may have to ask its database.
+            if run.execution_ids is None:
+                ours = True
             else:
-                ours = self.begin(run)
+                ours = await asyncio.to_thread(self.begin, run)
             if ours and iscoroutinefunction(run.job.func):
                 outcomes = await run_coroutine_job(run)
             elif ours:

@@ -159,7 +159,8 @@ def _run_one(run: Run, index: int) -> Outcome | None:
                 enclose, index, started, job.func, job.args, job.kwargs
             )
     except RunTakenOver:
-        return _taken_over(run, index)
+        tell_taken_over(run, index)
+        return None
     except BaseException as error:  # noqa: BLE001 (SystemExit must not end a worker)
         return failed(
             run, index, error, started_time=started, finished_time=clock.now()
@@ -174,7 +175,8 @@ def _run_one(run: Run, index: int) -> Outcome | None:
             _call_quietly(hook)
 
 
-def _taken_over(run: Run, index: int) -> None:
+def tell_taken_over(run: Run, index: int) -> None:
+    """Log that a run became another scheduler's while its body ran."""
     logging.getLogger(__name__).error(
         "Job %s: its run of %s is another scheduler's by now; what the body wrote in "
         "its transaction has been undone",

@@ -350,7 +350,7 @@ class ProcessPoolExecutor(BaseExecutor):
             )
         else:
             if status == TAKEN_OVER:
-                base._taken_over(run, index)
+                base.tell_taken_over(run, index)
                 self.finished(run, outcomes)
                 return
             outcome = Outcome(run, index, status, started, finished)

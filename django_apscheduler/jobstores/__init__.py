@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from django_apscheduler.util import ref_to_obj
+
 #: Plugin alias → reference of the class.
 JOBSTORES = {
     "memory": "django_apscheduler.jobstores.memory:MemoryJobStore",
@@ -9,16 +11,16 @@ JOBSTORES = {
 }
 
 
+#: Names of the Django layer that the earlier django-apscheduler had here.
+_DJANGO_NAMES = {
+    "DjangoJobStore": "django_apscheduler.jobstores.django:DjangoJobStore",
+    "register_job": "django_apscheduler.registry:register_job",
+}
+
+
 def __getattr__(name: str) -> Any:
-    # The store of the Django models is loaded only when asked for: the engine works
-    # without Django, and this package is imported before models may be.
-    if name == "DjangoJobStore":
-        from django_apscheduler.jobstores.django import DjangoJobStore
-
-        return DjangoJobStore
-    if name == "register_job":
-        # Where the earlier django-apscheduler had it.
-        from django_apscheduler.registry import register_job
-
-        return register_job
+    # Loaded only when asked for: the engine works without Django, and this package is
+    # imported before models may be.
+    if name in _DJANGO_NAMES:
+        return ref_to_obj(_DJANGO_NAMES[name])
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

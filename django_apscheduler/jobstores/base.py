@@ -296,6 +296,13 @@ class BaseJobStore(ABC):
                         del self._running[job_id]
         return outcomes
 
+    def may_start(self, run: Run) -> bool:
+        """Tell whether a claimed run is surely still ours, so that its body may begin."""
+        return True
+
+    def forget(self, run: Run) -> None:
+        """Note that nothing more will be told of a run; its row is for the sweep."""
+
     def confirm_starts(self, runs: list[Run]) -> list[Run]:
         """Record durably that runs have begun; return those that are still ours."""
         return runs

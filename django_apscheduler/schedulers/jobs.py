@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from typing import IO, Any
 
 from django_apscheduler import clock
 from django_apscheduler.events import (
     EVENT_ALL_JOBS_REMOVED,
+    EVENT_JOB_MISSED,
     EVENT_JOB_MODIFIED,
     EVENT_JOB_REMOVED,
     JobEvent,
+    JobExecutionEvent,
     SchedulerEvent,
 )
 from django_apscheduler.job import Job
@@ -78,16 +81,21 @@ class JobMethods(AddingMethods):
         """
         Run a paused job again, from the next time its trigger names after now.
 
+        A one-off whose date passed during the pause was missed, and is removed.
+
         :return: None when the schedule has ended meanwhile, and the job is removed
         :raises JobLookupError: when there is no such job
         """
+
+        passed: list[datetime | None] = []
 
         def resume(job: Job) -> None:
             if job.next_run_time is not None:
                 return
             now = clock.now(self.timezone)
             run_time, nominal = first_fire(job.trigger, job.uid, now)
-            if run_time is None:
+            if run_time is None or run_time < now:
+                passed.append(run_time)
                 raise NeverFiresError(job.trigger)
             job._modify(next_run_time=run_time)
             job.nominal_time = nominal
@@ -95,6 +103,10 @@ class JobMethods(AddingMethods):
         try:
             return self._edit(job_id, jobstore, _job, resume)
         except NeverFiresError:
+            if passed[0] is not None:
+                alias, _ = self._find_store(job_id, jobstore)
+                event = JobExecutionEvent(EVENT_JOB_MISSED, job_id, alias, passed[0])
+                self._dispatch_event(event)
             self.remove_job(job_id, jobstore)
             return None
 

@@ -80,6 +80,9 @@ class Settler:
             self._wake.set()
             answered.wait()
             return answer[0]
+        if not self._store.may_start(run):
+            self._store.forget(run)
+            return False
         with self._lock:
             self._began[run] = clock.monotonic()
             first = len(self._began) == 1
@@ -158,6 +161,8 @@ class Settler:
             )
             if late or (failures >= 3 and self._store_answers()):
                 logger.error("Gave up writing %r; its run will count as lost", items)
+                for item in items:
+                    self._store.forget(item.run if isinstance(item, Outcome) else item)
                 return []
             threading.Event().wait(pause)
             pause = min(2 * pause, LONGEST_PAUSE)

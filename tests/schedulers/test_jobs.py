@@ -233,6 +233,22 @@ def test_a_job_whose_schedule_ended_while_paused_is_removed_on_resume(
     assert scheduler.get_job("a") is None
 
 
+def test_a_date_that_passes_during_a_pause_was_missed(scheduler, manual, events):
+    scheduler.start()
+    run_date = NOON + MINUTE
+    scheduler.add_job(
+        body, "date", run_date=run_date, id="a", misfire_grace_time=None
+    ).pause()
+    manual.advance(3600)
+    events.clear()
+    assert scheduler.resume_job("a") is None
+    assert [(e.code, e.job_id) for e in events] == [
+        (codes.EVENT_JOB_MISSED, "a"),
+        (codes.EVENT_JOB_REMOVED, "a"),
+    ]
+    assert events[0].scheduled_run_time == run_date
+
+
 def test_removing(scheduler, events):
     scheduler.start()
     scheduler.add_job(body, "interval", minutes=1, id="a")

@@ -24,6 +24,7 @@ class LoggingStore(MemoryJobStore):
         self.entered = threading.Semaphore(0)
         self.batches = []
         self.started = []
+        self.forgotten = []
         self.failures = 0
         self.poison = None
         self.answers = True
@@ -38,6 +39,9 @@ class LoggingStore(MemoryJobStore):
             raise ValueError("value too long")
         self.batches.append(outcomes)
         return outcomes
+
+    def forget(self, run):
+        self.forgotten.append(run)
 
     def confirm_starts(self, runs):
         self.started += runs
@@ -127,6 +131,13 @@ def test_a_start_that_must_be_confirmed_is_written_before_the_body(
     assert store.started == [run]
 
 
+def test_a_body_of_a_run_that_may_be_somebody_elses_does_not_begin(settler, store):
+    run = outcome().run
+    store.may_start = lambda asked: asked is not run
+    assert settler.began(run) is False
+    assert settler.began(outcome().run) is True
+
+
 def test_outcomes_are_kept_through_an_outage(settler, store):
     store.failures, store.answers = 40, False
     items = [outcome() for _ in range(3)]
@@ -149,6 +160,7 @@ def test_one_outcome_that_the_database_refuses_does_not_hold_up_others(
     store.gate.set()
     settler.stop()
     assert settler.told == [first, good]
+    assert store.forgotten == [bad.run]
     assert "Gave up writing" in caplog.text
 
 
