@@ -368,11 +368,12 @@ class ProcessPoolExecutor(BaseExecutor):
             self.finished(run, outcomes)
 
     def _discard(self, pool: Pool) -> None:
+        # A broken pool ends its processes by itself. Shutting it down from here would
+        # wait for a lock that its own thread holds while it tells of the breakage.
         with self._pool_lock:
             if self._pool is pool:
                 self._logger.warning("The process pool broke and is made anew")
                 self._pool = None
-        pool.shutdown(wait=False)
 
     def shutdown(self, wait: bool = True) -> None:
         if wait:
