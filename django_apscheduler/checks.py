@@ -202,7 +202,10 @@ def _check_sqlite(using: str) -> Iterable[CheckMessage]:
     with connection.cursor() as cursor:
         cursor.execute("PRAGMA journal_mode")
         (mode,) = cursor.fetchone()
-    if mode.lower() != "wal":
+        used = _has_had_schedulers(cursor)
+    # A new project has nothing that could be in anybody's way, and gets no warning
+    # with its first `migrate`.
+    if mode.lower() != "wal" and used:
         yield Warning(
             f"The SQLite database {using!r} is in the journal mode {mode.upper()}: while "
             "anybody writes nobody can read, so that web pages and jobs wait for each "
@@ -211,6 +214,15 @@ def _check_sqlite(using: str) -> Iterable[CheckMessage]:
             f"{connection.settings_dict['NAME']} 'PRAGMA journal_mode=WAL'",
             id=f"{APP_LABEL}.W004",
         )
+
+
+def _has_had_schedulers(cursor: Any) -> bool:
+    table = f"{APP_LABEL}_schedulerprocess"
+    cursor.execute("SELECT 1 FROM sqlite_master WHERE name = %s", [table])
+    if cursor.fetchone() is None:
+        return False
+    cursor.execute(f"SELECT 1 FROM {table} LIMIT 1")
+    return cursor.fetchone() is not None
 
 
 def _check_mysql(using: str) -> Iterable[CheckMessage]:

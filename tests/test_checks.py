@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 from types import SimpleNamespace
 
 import pytest
 from django.conf import settings
 from django.core.checks import run_checks
-from django.db import connection
+from django.db import connection, connections
+from django.db.backends.sqlite3.base import DatabaseWrapper
 from django.db.migrations.recorder import MigrationRecorder
 from django.test import override_settings
 
@@ -125,25 +125,32 @@ def test_w003_a_pool_smaller_than_the_workers(monkeypatch, pool, problem):
     assert ids(checks.check_pools()) == problem
 
 
+@pytest.mark.django_db
 class TestSQLite:
     @pytest.fixture
     def look(self, monkeypatch, tmp_path):
         """Have the check look at a SQLite file in a given journal mode."""
 
-        def look(mode):
-            raw = sqlite3.connect(tmp_path / "db.sqlite3")
-            raw.execute(f"PRAGMA journal_mode={mode}")
-            fake = SimpleNamespace(
-                vendor="sqlite",
-                is_in_memory_db=lambda: False,
-                settings_dict={"NAME": "db.sqlite3"},
-                cursor=lambda: _closing(raw),
-            )
-            monkeypatch.setattr(checks, "connections", {"default": fake})
+        def look(mode, schedulers=1):
+            path = str(tmp_path / "db.sqlite3")
+            settings = {**connections.settings["default"], "NAME": path, "OPTIONS": {}}
+            connection = DatabaseWrapper(settings, "default")
+            with connection.cursor() as cursor:
+                cursor.execute(f"PRAGMA journal_mode={mode}")
+                if schedulers is not None:
+                    cursor.execute(
+                        "CREATE TABLE django_apscheduler_schedulerprocess (id)"
+                    )
+                    for number in range(schedulers):
+                        cursor.execute(
+                            "INSERT INTO django_apscheduler_schedulerprocess VALUES (%s)",
+                            [number],
+                        )
+            monkeypatch.setattr(checks, "connections", {"default": connection})
             try:
                 return list(checks._check_sqlite("default"))
             finally:
-                raw.close()
+                connection.close()
 
         return look
 
@@ -151,21 +158,14 @@ class TestSQLite:
         (found,) = look("DELETE")
         assert ids([found]) == ["W004"]
         assert "in the journal mode DELETE" in found.msg
-        assert found.hint.endswith("sqlite3 db.sqlite3 'PRAGMA journal_mode=WAL'")
+        assert found.hint.endswith("db.sqlite3 'PRAGMA journal_mode=WAL'")
 
     def test_wal_is_fine(self, look):
         assert look("WAL") == []
 
-
-class _closing:
-    def __init__(self, raw):
-        self.cursor = raw.cursor()
-
-    def __enter__(self):
-        return self.cursor
-
-    def __exit__(self, *exc):
-        self.cursor.close()
+    @pytest.mark.parametrize("schedulers", [None, 0])
+    def test_a_new_project_is_not_warned_with_its_first_migrate(self, look, schedulers):
+        assert look("DELETE", schedulers) == []
 
 
 @pytest.mark.parametrize(

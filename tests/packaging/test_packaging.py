@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
 import subprocess
 import sys
 import tarfile
 import venv
 import zipfile
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -140,9 +138,6 @@ def test_a_new_project_migrates_and_checks_without_a_warning(
     def manage(*arguments: str) -> str:
         return run(python, "-W", "error", "manage.py", *arguments, cwd=project)
 
-    # A database of SQLite is checked for its journal mode, so that one is chosen first.
-    with closing(sqlite3.connect(project / "db.sqlite3")) as database:
-        database.execute("PRAGMA journal_mode=WAL")
     before = manage("check")
     migrated = manage("migrate")
     after = manage("check", "--database", "default")
