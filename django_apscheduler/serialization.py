@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -526,33 +527,42 @@ def load_trigger(text: str, anchor: datetime | None = None) -> Any:
     :raises SerializationError: when the text names no trigger that can be made
     """
     # Triggers without a zone of their own take the default one, so it counts too.
-    key = (text, anchor, default_timezone())
+    key = (text, default_timezone())
     trigger = _triggers.get(key)
-    if trigger is not None:
-        return trigger
-    data = _parse(text, "trigger")
-    trigger = _build_trigger(data)
-    if anchor is not None:
-        trigger.anchor = anchor
-    types = _find_types(data)
-    # Triggers that count from an anchor take it when first asked, and a class of one's
-    # own may change as it pleases; neither can be shared.
-    anchorless = anchor is None and not _NEED_NO_ANCHOR.issuperset(types)
-    if not anchorless and not any(":" in name for name in types):
+    if trigger is None:
+        trigger = _build_trigger(_parse(text, "trigger"))
+        # What combines others holds them, and a class of one's own may change as it
+        # pleases: neither can be copied by its attributes.
+        if _types(text)[0] not in _COPIED or len(_types(text)) > 1:
+            if anchor is not None:
+                trigger.anchor = anchor
+            return trigger
         if len(_triggers) >= CACHED_TRIGGERS:
             _triggers.clear()
         _triggers[key] = trigger
-    return trigger
+    if _types(text)[0] in _NEED_NO_ANCHOR:
+        return trigger
+    # Every job has an anchor of its own, and takes it when first asked.
+    twin = object.__new__(type(trigger))
+    twin.__dict__.update(trigger.__dict__)
+    twin.anchor = anchor
+    return twin
 
 
 _triggers: dict[tuple, Any] = {}
-_NEED_NO_ANCHOR = frozenset({"date", "cron", "and", "or"})
+_NEED_NO_ANCHOR = frozenset({"date", "cron"})
+_COPIED = _NEED_NO_ANCHOR | {"interval", "calendarinterval"}
 
 
 def trigger_classes(text: str) -> list[str]:
     """Return the references of the custom classes in a trigger's JSON, sorted."""
-    types = _find_types(_parse(text, "trigger")) if text else []
-    return sorted({name for name in types if ":" in name})
+    return sorted({name for name in _types(text) if ":" in name}) if text else []
+
+
+@lru_cache(maxsize=CACHED_TRIGGERS)
+def _types(text: str) -> tuple[str, ...]:
+    """Return the types named in a trigger's JSON, the outermost one first."""
+    return tuple(reversed(_find_types(_parse(text, "trigger")))) or ("",)
 
 
 def _find_types(value: Any) -> list[str]:

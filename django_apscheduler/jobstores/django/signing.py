@@ -64,6 +64,4 @@ def _verify(
 
 
 def _payload(job_id: str, func: str, args: str, kwargs: str, trigger: str) -> str:
-    # A trigger without a colon in it names no class, and is not worth parsing.
-    classes = trigger_classes(trigger) if ":" in trigger else []
-    return canonical([job_id, func, args, kwargs, classes])
+    return canonical([job_id, func, args, kwargs, trigger_classes(trigger)])

@@ -16,6 +16,7 @@ from django.db.models.constants import OnConflict
 from django.db.models.functions import Concat
 
 from django_apscheduler.models import DjangoJob, DjangoJobExecution
+from django_apscheduler.util import utc
 
 RUNNING = DjangoJobExecution.RUNNING
 
@@ -110,10 +111,22 @@ class Statements:
 
     def adapt(self, fields: dict[str, Any], names: Any, row: tuple) -> list[Any]:
         """Return a row's values as the database's driver takes them."""
-        return [
-            fields[name].get_db_prep_value(value, self.connection, prepared=False)
-            for name, value in zip(names, row)
-        ]
+        connection = self.connection
+        adapt_time = connection.ops.adapt_datetimefield_value
+        # Only PostgreSQL has columns for instants; elsewhere they are in UTC, without it.
+        zone = utc if connection.vendor == "postgresql" else None
+        values = []
+        for name, value in zip(names, row):
+            kind = type(value)
+            # What a claim writes thousands of, without asking each field.
+            if kind is str or kind is int or value is None:
+                values.append(value)
+            elif kind is datetime and value.tzinfo is utc:
+                values.append(adapt_time(value.replace(tzinfo=zone)))
+            else:
+                field = fields[name]
+                values.append(field.get_db_prep_value(value, connection))
+        return values
 
     def advance(self, rows: list[Advance]) -> None:
         """Write where claimed jobs' schedules stand now."""
