@@ -98,6 +98,9 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
                 "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
+    # A test may have had this thread's connection replaced; what drops the database
+    # then closes the old one only.
+    connection.close()
 
 
 @pytest.fixture
