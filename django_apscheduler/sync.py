@@ -31,7 +31,7 @@ from django_apscheduler.db import database_now, resolve_alias
 from django_apscheduler.job import DISABLED, FINISHED, PAUSED
 from django_apscheduler.jobstores.base import ConflictingIdError
 from django_apscheduler.jobstores.django.sql import statements
-from django_apscheduler.models import DjangoJob, SchedulerProcess
+from django_apscheduler.models import DjangoJob, SchedulerControl, SchedulerProcess
 from django_apscheduler.registry import Declaration
 
 logger = logging.getLogger(__name__)
@@ -222,12 +222,22 @@ def revert(job_id: str, scheduler: Any = None, using: str | None = None) -> list
 
 @contextmanager
 def _editing(using: str) -> Iterator[None]:
-    """Run the block in a transaction that may read first and write later."""
+    """
+    Run the block in a transaction that may read first and write later.
+
+    Processes that start at the same moment take turns: a row that is not there yet
+    cannot be locked, so they would all find a new job missing and all add it.
+    """
     connection = connections[using]
     with transaction.atomic(using=using):
         if connection.vendor == "sqlite":
             # Otherwise another writer in between would fail the first write.
             statements(connection).limit_locks()
+        else:
+            control = SchedulerControl.objects.using(using)
+            only = SchedulerControl(pk=SchedulerControl.ROW)
+            control.bulk_create([only], ignore_conflicts=True)
+            control.select_for_update().get(pk=SchedulerControl.ROW)
         yield
 
 
