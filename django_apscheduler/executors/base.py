@@ -225,13 +225,11 @@ class BaseExecutor(ABC):
 
     :ivar max_workers: bodies that can run at once
     :cvar looks_ahead: whether runs may wait in the executor beyond its idle workers
-    :cvar runs_here: whether bodies run in threads of this process
     :cvar encloses: whether a transaction can be put around a body
     """
 
     max_workers: int = 10
     looks_ahead = True
-    runs_here = True
     encloses = False
 
     _scheduler: Any = None

@@ -249,7 +249,6 @@ class ProcessPoolExecutor(BaseExecutor):
 
     # A run that waits in the pool's queue counts as begun, so none may wait there.
     looks_ahead = False
-    runs_here = False
     encloses = True
 
     def __init__(self, max_workers: int = 10, pool_kwargs: dict | None = None):
