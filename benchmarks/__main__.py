@@ -10,14 +10,46 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 
-from . import cron, machine, memory, persistent
-from .environments import CATALOGUE, ROOT, Environment, EnvironmentFailed, prepare
+from . import (
+    adding,
+    admin,
+    cron,
+    edits,
+    endurance,
+    idle,
+    intervals,
+    latency,
+    machine,
+    memory,
+    persistent,
+    processes,
+)
+from .databases import DATABASES, Databases, Options
+from .environments import (
+    CATALOGUE,
+    PROFILER,
+    ROOT,
+    EnvironmentFailed,
+    prepare,
+)
 from .report import Result, render
 
-SECTIONS = {"cron": cron, "memory": memory, "persistent": persistent}
+SECTIONS = {
+    "cron": cron,
+    "memory": memory,
+    "persistent": persistent,
+    "processes": processes,
+    "intervals": intervals,
+    "adding": adding,
+    "latency": latency,
+    "edits": edits,
+    "idle": idle,
+    "endurance": endurance,
+    "admin": admin,
+}
 
 #: Rounds a section takes unless told otherwise.
-ROUNDS = {"cron": 5, "memory": 5, "persistent": 3}
+ROUNDS = {"cron": 5, "memory": 5, "persistent": 3, "processes": 3, "adding": 3}
 
 #: A machine busier than this, in processes that want to run, spoils the figures.
 BUSY = 0.5
@@ -48,11 +80,33 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--databases",
-        default=",".join(persistent.DATABASES),
-        help="databases of the section persistent; default: %(default)s",
+        default=",".join(DATABASES),
+        help="databases to measure on; default: %(default)s",
     )
     parser.add_argument(
         "--data", help="folder for the databases; default: the temporary folder"
+    )
+    parser.add_argument(
+        "--profile",
+        action="store_true",
+        help="show where ours spends its time in the section persistent",
+    )
+    parser.add_argument(
+        "--runs", type=int, help="runs of the section endurance; default: 200000"
+    )
+    parser.add_argument(
+        "--idle", type=int, help="idle jobs that the section idle tries with ours, too"
+    )
+    parser.add_argument(
+        "--executions",
+        type=int,
+        help="executions of the section admin; default: 10000000",
+    )
+    parser.add_argument(
+        "--keep",
+        metavar="FOLDER",
+        help="keep PostgreSQL's data in this folder, and take what is there: the "
+        "section admin then fills its databases but once",
     )
     parser.add_argument("--json", type=Path, help="file for the results")
     parser.add_argument(
@@ -71,7 +125,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     options.only = ["ours", *(key for key in only if key != "ours")]
     for given, known, what in (
         (options.sections, SECTIONS, "section"),
-        (options.databases, persistent.DATABASES, "database"),
+        (options.databases, DATABASES, "database"),
         (options.only, CATALOGUE, "contender"),
     ):
         unknown = [name for name in given if name not in known]
@@ -82,12 +136,39 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return options
 
 
-def measure(name: str, environments: dict[str, Environment], options) -> Result:
-    rounds = options.rounds or (1 if options.quick else ROUNDS[name])
-    run: Callable[..., Result] = SECTIONS[name].run
-    if name == "persistent":
-        return run(environments, rounds, options.quick, options.databases, options.data)
-    return run(environments, rounds, options.quick)
+def profiler(options: argparse.Namespace) -> str | None:
+    """Answer the path of the sampling profiler; None when it cannot be had."""
+    if not options.profile:
+        return None
+    try:
+        environment = prepare(PROFILER, options.cache, options.rebuild)
+    except EnvironmentFailed as failure:
+        print(f"! functions are left out of the profile: {failure}", file=sys.stderr)
+        return None
+    return str(environment.python.with_name("py-spy"))
+
+
+def measure(arguments: argparse.Namespace, environments: dict) -> list[Result]:
+    """Measure the wanted sections and print their tables."""
+    results = []
+    with Databases(arguments.databases, arguments.data, arguments.keep) as databases:
+        for name in arguments.sections:
+            options = Options(
+                rounds=arguments.rounds
+                or (1 if arguments.quick else ROUNDS.get(name, 1)),
+                quick=arguments.quick,
+                databases=databases,
+                runs=arguments.runs,
+                idle=arguments.idle,
+                executions=arguments.executions,
+                profile=arguments.profile,
+                py_spy=profiler(arguments),
+            )
+            run: Callable[..., list[Result]] = SECTIONS[name].run
+            for result in run(environments, options):
+                results.append(result)
+                print(render(result), flush=True)
+    return results
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -116,10 +197,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.quick:
         print("! A quick look: the figures say little.")
     print()
-    results = []
-    for name in options.sections:
-        results.append(measure(name, environments, options))
-        print(render(results[-1]), flush=True)
+    results = measure(options, environments)
     path = options.json or (
         options.cache / "results" / f"{begun:%Y-%m-%dT%H%M%SZ}.json"
     )

@@ -9,6 +9,7 @@ from datetime import time as clock_time
 from functools import cache
 from zoneinfo import ZoneInfo
 
+from .databases import Options
 from .environments import Environment
 from .report import Result, Row
 from .rounds import ContenderFailed, alternate, ask
@@ -152,7 +153,7 @@ def compare(environment: Environment) -> list[str]:
     return lines
 
 
-def run(environments: dict[str, Environment], rounds: int, quick: bool) -> Result:
+def run(environments: dict[str, Environment], options: Options) -> list[Result]:
     """Compare the answers, then measure every case in alternating rounds."""
     keys = [key for key in CONTENDERS if key in environments]
     notes: list[str] = []
@@ -170,7 +171,7 @@ def run(environments: dict[str, Environment], rounds: int, quick: bool) -> Resul
         request = {
             "contender": key,
             "task": "rates",
-            "seconds": 0.03 if quick else 0.3,
+            "seconds": 0.03 if options.quick else 0.3,
             "cases": [
                 {"expression": e.text, "zone": zone, "length": e.length}
                 for zone, e in cases
@@ -178,14 +179,14 @@ def run(environments: dict[str, Environment], rounds: int, quick: bool) -> Resul
         }
         return ask(environments[key], "cron.py", request)["answer"]
 
-    gathered = alternate(keys, rounds, measure)
+    gathered = alternate(keys, options.rounds, measure)
     rows = []
     for place, (zone, expression) in enumerate(cases):
         series = {
             key: gathered[key][place if len(gathered[key]) > 1 else 0] for key in keys
         }
         rows.append(Row(zone, expression.text, series))
-    return Result(
+    result = Result(
         name="cron",
         title="Cron: the next fire time",
         unit="Fire times a second",
@@ -196,3 +197,4 @@ def run(environments: dict[str, Environment], rounds: int, quick: bool) -> Resul
         notes=notes,
         faults=faults,
     )
+    return [result]

@@ -32,22 +32,28 @@ class Contender:
     :param title: its name in the tables
     :param distribution: the distribution whose version is shown; empty for ours
     :param requirements: what pip installs for it
+    :param borrows: key of the contender whose environment it uses; empty for its own
+    :param ceiling: whether it is no peer but what could be reached without a scheduler
     """
 
     key: str
     title: str
     distribution: str
     requirements: tuple[str, ...]
+    borrows: str = ""
+    ceiling: bool = False
 
     @property
     def is_ours(self) -> bool:
-        return not self.distribution
+        return self.key == "ours"
 
+
+OURS = ("Django", "django-admin-rangefilter", "tzlocal", *SHARED)
 
 CATALOGUE = {
     contender.key: contender
     for contender in (
-        Contender("ours", "ours", "", ("Django", "tzlocal", *SHARED)),
+        Contender("ours", "ours", "", OURS),
         Contender(
             "apscheduler",
             "APScheduler",
@@ -60,11 +66,32 @@ CATALOGUE = {
             "django-apscheduler",
             ("django-apscheduler==0.7.*", "Django", *SHARED),
         ),
+        Contender(
+            "procrastinate",
+            "procrastinate",
+            "procrastinate",
+            ("procrastinate==3.*", "psycopg[binary]==3.*"),
+        ),
+        *(
+            Contender(
+                f"handwritten{size}",
+                f"SQL by hand, {size}",
+                "",
+                OURS,
+                borrows="ours",
+                ceiling=True,
+            )
+            for size in (500, 100)
+        ),
+        Contender("inserts", "INSERT by hand", "", OURS, borrows="ours", ceiling=True),
         Contender("croniter", "croniter", "croniter", ("croniter", "tzdata")),
         Contender("cronsim", "cronsim", "cronsim", ("cronsim", "tzdata")),
         Contender("celery", "Celery crontab", "celery", ("celery", "tzdata")),
     )
 }
+
+#: What shows where time is spent; no contender.
+PROFILER = Contender("profiler", "py-spy", "py-spy", ("py-spy",))
 
 
 class EnvironmentFailed(Exception):
@@ -82,7 +109,7 @@ class Environment:
     @property
     def version(self) -> str:
         """The version to show; of ours the commit, since the checkout is measured."""
-        if self.contender.is_ours:
+        if not self.contender.distribution:
             return checkout_version()
         return self.versions[normalise(self.contender.distribution)]
 
@@ -93,7 +120,7 @@ class Environment:
             for name, value in os.environ.items()
             if not name.startswith(("PYTHON", "DJANGO_", "PG"))
         }
-        if self.contender.is_ours:
+        if "ours" in (self.contender.key, self.contender.borrows):
             kept["PYTHONPATH"] = str(ROOT)
         return kept
 
@@ -122,7 +149,7 @@ def prepare(contender: Contender, cache: Path, rebuild: bool = False) -> Environ
     :param cache: folder that keeps the environments between runs
     Raises EnvironmentFailed when venv or pip cannot do it.
     """
-    folder = cache / "environments" / contender.key
+    folder = cache / "environments" / (contender.borrows or contender.key)
     python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
     stamp = folder / "benchmark.json"
     wanted = hashlib.sha256(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .databases import Options
 from .environments import Environment
 from .report import Result, Row
 from .rounds import alternate, ask
@@ -20,20 +21,20 @@ SIZES = {100: 200, 1_000: 20, 10_000: 3}
 QUICK_SIZES = {100: 20, 1_000: 2}
 
 
-def run(environments: dict[str, Environment], rounds: int, quick: bool) -> Result:
+def run(environments: dict[str, Environment], options: Options) -> list[Result]:
     """Measure each number of jobs in alternating rounds."""
     keys = [key for key in CONTENDERS if key in environments]
     rows = []
-    for jobs, waves in (QUICK_SIZES if quick else SIZES).items():
+    for jobs, waves in (QUICK_SIZES if options.quick else SIZES).items():
 
         def measure(key: str, jobs: int = jobs, waves: int = waves) -> list[float]:
             request = {"contender": key, "jobs": jobs, "waves": waves}
             return [ask(environments[key], "memory.py", request)["answer"]]
 
-        gathered = alternate(keys, rounds, measure)
+        gathered = alternate(keys, options.rounds, measure)
         series = {key: gathered[key][0] for key in keys}
         rows.append(Row("", f"{jobs:,} jobs due together", series))
-    return Result(
+    result = Result(
         name="memory",
         title="Dispatch in memory",
         unit="Runs a second",
@@ -41,3 +42,4 @@ def run(environments: dict[str, Environment], rounds: int, quick: bool) -> Resul
         contenders=[environments[key] for key in keys],
         rows=rows,
     )
+    return [result]

@@ -2,111 +2,96 @@
 
 from __future__ import annotations
 
-import contextlib
-import sqlite3
-import tempfile
-from collections.abc import Callable, Iterator
-from pathlib import Path
-
-from . import postgresql
+from .databases import Options, Place
 from .environments import Environment
+from .profile import render_profile
 from .report import Result, Row
 from .rounds import alternate, ask
 
-CONTENDERS = ("ours", "apscheduler", "earlier")
-DATABASES = ("sqlite", "postgresql")
-
-#: Django's option that takes SQLite's write lock at the beginning of each transaction.
-#: It is not Django's default, but the earlier package cannot do without it.
-IMMEDIATE = {"transaction_mode": "IMMEDIATE"}
+CONTENDERS = ("ours", "handwritten500", "handwritten100", "apscheduler", "earlier")
 
 EXPLANATION = """\
 BackgroundScheduler, database store, thread pool of 10. A number of hourly jobs, whose
 function does nothing but be counted, fall due at the same moment; timed is from
 resume() until the executed event of the last. Ours and django-apscheduler write an
 execution log, whose rows are counted afterwards: one per run. APScheduler with its
-SQLAlchemyJobStore keeps no log, so it has less to do. SQLite: WAL, synchronous=FULL.
+SQLAlchemyJobStore keeps no log, so it has less to do. "SQL by hand" is no scheduler
+but a loop of hand-written SQL on the same tables, which does the same durable steps
+(lease, SKIP LOCKED, instances, unique key, log, fenced outcome) in batches of 500 or
+100, with the bodies on 10 threads: the ceiling. SQLite: WAL, synchronous=FULL.
 PostgreSQL: on a socket of this machine, defaults, fsync and synchronous_commit on;
 psycopg2 for all, which is faster than psycopg 3 for both peers."""
 
-MakeDatabase = Callable[[], dict]
+#: Jobs due together. The earlier package gets fewer, for it takes ten times as long.
+JOBS = {"earlier": 2_000}
+MOST_JOBS, QUICK_JOBS = 5_000, 200
 
 
-@contextlib.contextmanager
-def sqlite_files(data: str | None) -> Iterator[Callable[[dict], MakeDatabase]]:
-    """Answers what makes new SQLite databases in WAL mode with the given options."""
-    with tempfile.TemporaryDirectory(prefix="bench-sqlite-", dir=data) as folder:
-        number = 0
-
-        def with_options(options: dict) -> MakeDatabase:
-            def make() -> dict:
-                nonlocal number
-                number += 1
-                path = Path(folder) / f"{number}.sqlite3"
-                connection = sqlite3.connect(path)
-                connection.execute("PRAGMA journal_mode=WAL")
-                connection.close()
-                return {"engine": "sqlite", "name": str(path), "options": options}
-
-            return make
-
-        yield with_options
-
-
-def run(
-    environments: dict[str, Environment],
-    rounds: int,
-    quick: bool,
-    databases: tuple[str, ...] = DATABASES,
-    data: str | None = None,
-) -> Result:
-    """
-    Measure each database in alternating rounds, every run on an empty one.
-
-    :param databases: of DATABASES
-    :param data: folder for the databases; None means the system's temporary one
-    """
+def run(environments: dict[str, Environment], options: Options) -> list[Result]:
+    """Measure each database in alternating rounds, every run on an empty one."""
     keys = [key for key in CONTENDERS if key in environments]
-    jobs = 200 if quick else 5_000
-    rows, notes = [], [f"{jobs:,} jobs due together"]
+    rows = []
 
-    def measure(label: str, keys: list[str], make: MakeDatabase) -> None:
+    def measure(label: str, keys: list[str], place: Place, sqlite: dict) -> None:
         def one(key: str) -> list[float]:
-            request = {
-                "contender": key,
-                "jobs": jobs,
-                "warm_up": 50,
-                "database": make(),
-            }
-            return [ask(environments[key], "persistent.py", request)["answer"]]
+            request = request_for(key, options.quick)
+            request["database"] = place.make(sqlite)
+            return [ask(environments[key], script_of(key), request)["answer"]]
 
-        gathered = alternate(keys, rounds, one)
+        gathered = alternate(keys, options.rounds, one)
         rows.append(Row("", label, {key: gathered[key][0] for key in keys}))
 
-    if "postgresql" in databases:
-        try:
-            with postgresql.server(data) as server:
-                facts = server.facts()
-                notes.append(
-                    "PostgreSQL: "
-                    + ", ".join(f"{name} {value}" for name, value in facts.items())
-                )
-                measure("PostgreSQL", keys, lambda: server.new_database("benchmark"))
-        except postgresql.NoServer as reason:
-            notes.append(f"PostgreSQL was not measured: {reason}")
-    if "sqlite" in databases:
-        with sqlite_files(data) as with_options:
-            measure("SQLite", keys, with_options({}))
-            django = [key for key in keys if key != "apscheduler"]
-            measure(
-                "SQLite, transaction_mode IMMEDIATE", django, with_options(IMMEDIATE)
-            )
-    return Result(
-        name="persistent",
-        title="Dispatch from a database, with execution log",
-        unit="Runs a second",
-        explanation=EXPLANATION,
-        contenders=[environments[key] for key in keys],
-        rows=rows,
-        notes=notes,
-    )
+    appendices = []
+    for place in options.databases.places():
+        measure(place.label, keys, place, {})
+        if place.engine == "sqlite":
+            django = [key for key in keys if key in ("ours", "earlier")]
+            label = "SQLite, transaction_mode IMMEDIATE"
+            measure(label, django, place, {"transaction_mode": "IMMEDIATE"})
+        if options.profile:
+            appendices.append(profile(environments["ours"], place, options))
+    jobs = QUICK_JOBS if options.quick else MOST_JOBS
+    notes = [f"{jobs:,} jobs due together"]
+    if not options.quick and "earlier" in keys:
+        notes[0] += f", {JOBS['earlier']:,} for django-apscheduler"
+    return [
+        Result(
+            name="persistent",
+            title="Dispatch from a database, with execution log",
+            unit="Runs a second",
+            explanation=EXPLANATION,
+            contenders=[environments[key] for key in keys],
+            rows=rows,
+            notes=notes + options.databases.notes,
+            appendix="\n".join(text for text, _ in appendices),
+            details={"profile": [answer for _, answer in appendices]},
+        )
+    ]
+
+
+def script_of(key: str) -> str:
+    return "handwritten.py" if key.startswith("handwritten") else "persistent.py"
+
+
+def request_for(key: str, quick: bool) -> dict:
+    """What a contender is asked to do, all but the database."""
+    jobs = QUICK_JOBS if quick else JOBS.get(key, MOST_JOBS)
+    request = {"contender": key, "jobs": jobs, "warm_up": 50}
+    if key.startswith("handwritten"):
+        request["batch"] = int(key.removeprefix("handwritten"))
+    return request
+
+
+def profile(ours: Environment, place: Place, options: Options) -> tuple[str, dict]:
+    """Let ours work once more under the profiler; answer the tables and the figures."""
+    request = request_for("ours", options.quick)
+    if not options.quick:
+        # Long enough for samples of all that takes a percent.
+        request["jobs"] *= 4
+    request["database"] = place.make()
+    request["profile"] = {
+        "py_spy": options.py_spy,
+        "postmaster": place.server.postmaster() if place.server else None,
+    }
+    answer = ask(ours, "persistent.py", request)["profile"]
+    return render_profile(place.label, answer), {"database": place.label, **answer}

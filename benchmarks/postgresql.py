@@ -64,7 +64,12 @@ class Server:
     def new_database(self, name: str) -> dict:
         """Make an empty database and answer how contenders reach it."""
         self.ask(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-        self.ask(f'CREATE DATABASE "{name}"')
+        return self.kept_database(name)
+
+    def kept_database(self, name: str) -> dict:
+        """Make a database unless it is there; answer how contenders reach it."""
+        if not self.ask(f"SELECT 1 FROM pg_database WHERE datname = '{name}'"):
+            self.ask(f'CREATE DATABASE "{name}"')
         return {
             "engine": "postgresql",
             "name": name,
@@ -72,10 +77,32 @@ class Server:
             "user": USER,
         }
 
+    def postmaster(self) -> int:
+        """Answer the id of the process that all of the server's are children of."""
+        path = Path(self.folder, "data", "postmaster.pid")
+        return int(path.read_text().splitlines()[0])
+
     def facts(self) -> dict[str, str]:
         """Version and the settings that decide about durability."""
         names = ("server_version", "fsync", "synchronous_commit", "full_page_writes")
         return {name: self.ask(f"SHOW {name}") for name in names}
+
+
+def tree_cpu_seconds(pid: int) -> float:
+    """The processor time of a process and its children, the ended ones included."""
+    ticks = 0
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            # The name before the bracket may hold anything.
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        # state, parent, ..., utime, stime, and those of children that have ended
+        if int(folder.name) == pid:
+            ticks += sum(map(int, fields[11:15]))
+        elif int(fields[1]) == pid:
+            ticks += sum(map(int, fields[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def find_binaries() -> Path:
@@ -102,11 +129,23 @@ def find_binaries() -> Path:
 
 
 @contextmanager
-def server(data: str | None = None) -> Iterator[Server]:
+def folder_of(data: str | None, keep: str | None) -> Iterator[str]:
+    """Make the server's folder, which is deleted at the end unless it is to be kept."""
+    if keep:
+        Path(keep).mkdir(parents=True, exist_ok=True)
+        yield str(Path(keep).resolve())
+        return
+    with tempfile.TemporaryDirectory(prefix="bench-pg-", dir=data) as folder:
+        yield folder
+
+
+@contextmanager
+def server(data: str | None = None, keep: str | None = None) -> Iterator[Server]:
     """
     Start a server, stop and delete it at the end.
 
     :param data: folder to put its data in; it should lie on the disk that matters
+    :param keep: folder of a server that is used when it is there, and never deleted
     Raises NoServer when that is impossible.
     """
     binaries = find_binaries()
@@ -114,15 +153,16 @@ def server(data: str | None = None) -> Iterator[Server]:
     account = None
     if os.name == "posix" and os.geteuid() == 0:
         account = "postgres" if has_account("postgres") else "nobody"
-    with tempfile.TemporaryDirectory(prefix="bench-pg-", dir=data) as folder:
+    with folder_of(data, keep) as folder:
         if account:
             shutil.chown(folder, account)
         running = Server(binaries, folder, account)
         cluster = f"{folder}/data"
-        running.run(
-            "initdb", "-D", cluster, "-U", USER, "-A", "trust", "-E", "UTF8",
-            "--no-locale",
-        )  # fmt: skip
+        if not Path(cluster).exists():
+            running.run(
+                "initdb", "-D", cluster, "-U", USER, "-A", "trust", "-E", "UTF8",
+                "--no-locale",
+            )  # fmt: skip
         running.run(
             "pg_ctl", "-D", cluster, "-w", "-l", f"{folder}/log",
             "-o", f"-c listen_addresses='' -c unix_socket_directories={folder}",
@@ -131,7 +171,9 @@ def server(data: str | None = None) -> Iterator[Server]:
         try:
             yield running
         finally:
-            running.run("pg_ctl", "-D", cluster, "-w", "-m", "immediate", "stop")
+            # A database that is kept must not begin with a recovery.
+            how = "fast" if keep else "immediate"
+            running.run("pg_ctl", "-D", cluster, "-w", "-m", how, "stop")
 
 
 def has_account(name: str) -> bool:

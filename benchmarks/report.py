@@ -12,11 +12,19 @@ ABSENT = "–"
 
 @dataclass
 class Row:
-    """One case: the figures of each contender that took part in it."""
+    """
+    One case: the figures of each contender that took part in it.
+
+    :param better: "more" or "less", whichever is better; "" for figures that merely
+        inform, which are not compared
+    :param digits: decimals to show
+    """
 
     group: str
     label: str
     series: dict[str, Series]
+    better: str = "more"
+    digits: int = 0
 
 
 @dataclass
@@ -28,6 +36,8 @@ class Result:
     :param means: whether a geometric mean over the rows makes sense
     :param notes: what else the reader must know
     :param faults: wrong answers of ours; they make the command fail
+    :param appendix: text to show below everything
+    :param details: more figures, for the JSON alone
     """
 
     name: str
@@ -39,6 +49,8 @@ class Result:
     means: bool = False
     notes: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
+    appendix: str = ""
+    details: dict = field(default_factory=dict)
 
     @property
     def keys(self) -> list[str]:
@@ -56,10 +68,11 @@ class Result:
                     "contenders": {
                         key: {
                             **series.as_json(),
-                            "ours_is_times_as_fast": ratio(row.series, key),
+                            "ours_is_times_as_good": ratio(row, key),
                         }
                         for key, series in row.series.items()
                     },
+                    "better": row.better,
                 }
                 for row in self.rows
             ],
@@ -69,14 +82,21 @@ class Result:
             "behind": behind(self),
             "notes": self.notes,
             "faults": self.faults,
+            **self.details,
         }
 
 
-def ratio(series: dict[str, Series], key: str) -> float | None:
-    """How many times as fast as the contender ours is; None without both figures."""
-    ours = series["ours"].median if "ours" in series else None
-    theirs = series[key].median if key in series else None
-    return ours / theirs if ours and theirs else None
+def ratio(row: Row, key: str) -> float | None:
+    """
+    How many times as good as the contender ours is.
+
+    None where a figure is missing, or nothing can be compared.
+    """
+    ours = row.series["ours"].median if "ours" in row.series else None
+    theirs = row.series[key].median if key in row.series else None
+    if not row.better or not ours or not theirs:
+        return None
+    return ours / theirs if row.better == "more" else theirs / ours
 
 
 def mean_figures(rows: list[Row], keys: list[str]) -> dict[str, float | None]:
@@ -90,42 +110,44 @@ def mean_figures(rows: list[Row], keys: list[str]) -> dict[str, float | None]:
 
 
 def behind(result: Result) -> list[str]:
-    """The cases in which ours is slower than somebody, in words."""
+    """The cases in which ours is behind a peer, in words."""
     slower = []
     for row in result.rows:
         for environment in result.contenders[1:]:
-            times = ratio(row.series, environment.contender.key)
+            if environment.contender.ceiling:
+                continue
+            times = ratio(row, environment.contender.key)
             if times is not None and times < 1:
                 where = f"{row.label} ({row.group})" if row.group else row.label
                 slower.append(f"{environment.contender.title} in {where}: {times:.2f}×")
     return slower
 
 
-def number(figure: float | None) -> str:
-    return ABSENT if figure is None else f"{figure:,.0f}"
+def number(figure: float | None, digits: int = 0) -> str:
+    return ABSENT if figure is None else f"{figure:,.{digits}f}"
 
 
-def cell(series: dict[str, Series], key: str) -> str:
+def cell(row: Row, key: str) -> str:
     """A contender's median, with our ratio to it in brackets."""
-    if key not in series:
+    if key not in row.series:
         return ABSENT
-    if series[key].median is None:
+    median = row.series[key].median
+    if median is None:
         return "failed"
     if key == "ours":
-        return number(series[key].median)
-    times = ratio(series, key)
-    return f"{number(series[key].median)} {bracket(times)}"
+        return number(median, row.digits)
+    return f"{number(median, row.digits)} {bracket(ratio(row, key))}"
 
 
 def bracket(times: float | None) -> str:
     return f"({times:.1f}×)".rjust(8) if times is not None else " " * 8
 
 
-def spread(series: dict[str, Series], key: str) -> str:
-    if key not in series or not series[key].figures:
+def spread(row: Row, key: str) -> str:
+    if key not in row.series or not row.series[key].figures:
         return ABSENT
-    figures = series[key].figures
-    return f"{number(min(figures))}–{number(max(figures))}"
+    figures = row.series[key].figures
+    return f"{number(min(figures), row.digits)}–{number(max(figures), row.digits)}"
 
 
 def render(result: Result) -> str:
@@ -154,17 +176,23 @@ def render(result: Result) -> str:
         "=" * len(result.title),
         result.explanation,
         "",
-        f"{result.unit}, median of {rounds} round(s), and how many times as fast ours is",
+        f"{result.unit}, median of {rounds} round(s), and how many times as good ours is",
         "",
         *align(medians),
         "",
-        "slowest–fastest round",
-        "",
-        *align([*head[:1], *grouped(result, spread)]),
-        "",
+        *spreads(result, head, rounds),
         *remarks(result),
+        "",
+        result.appendix,
     ]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def spreads(result: Result, head: list[list[str]], rounds: int) -> list[str]:
+    """The table of the least and the greatest figures, where there was a choice."""
+    if rounds < 2:
+        return []
+    return ["least–greatest", "", *align([*head[:1], *grouped(result, spread)]), ""]
 
 
 def grouped(result: Result, show) -> list[list[str]]:
@@ -176,9 +204,7 @@ def grouped(result: Result, show) -> list[list[str]]:
             group = row.group
             lines.append([f"{group}"])
         indent = "  " if group else ""
-        lines.append(
-            [indent + row.label, *(show(row.series, key) for key in result.keys)]
-        )
+        lines.append([indent + row.label, *(show(row, key) for key in result.keys)])
     return lines
 
 
@@ -196,7 +222,7 @@ def remarks(result: Result) -> list[str]:
     lines += [f"! WRONG: {fault}" for fault in result.faults]
     slower = behind(result)
     if slower:
-        lines.append("! ours is slower than " + "; ".join(slower))
+        lines.append("! ours is behind " + "; ".join(slower))
     return lines + [f"- {note}" for note in result.notes]
 
 

@@ -27,10 +27,16 @@ class ContenderFailed(Exception):
     """A contender's process died, hung or did not do the work; says how."""
 
 
-def ask(environment: Environment, script: str, request: dict) -> dict:
+def ask(
+    environment: Environment,
+    script: str,
+    request: dict,
+    seconds: float = PROCESS_SECONDS,
+) -> dict:
     """
     Run a contender's script with a request and answer what it answers.
 
+    :param seconds: how long it may take
     Raises ContenderFailed with the last line the process wrote to standard error.
     """
     try:
@@ -41,10 +47,10 @@ def ask(environment: Environment, script: str, request: dict) -> dict:
             text=True,
             env=environment.variables(),
             cwd=CONTENDERS,
-            timeout=PROCESS_SECONDS,
+            timeout=seconds,
         )
     except subprocess.TimeoutExpired:
-        raise ContenderFailed(f"did not finish within {PROCESS_SECONDS} s") from None
+        raise ContenderFailed(f"did not finish within {seconds} s") from None
     if done.returncode:
         said = [line for line in done.stderr.splitlines() if line.strip()]
         raise ContenderFailed(said[-1] if said else f"exit status {done.returncode}")

@@ -14,91 +14,9 @@ import json
 import sys
 import time
 from collections import Counter
-from importlib import import_module
 
+from schedulers import add_all, events_of, logged, make_scheduler
 from workload import Faults, Finish, bodies, job_options
-
-
-def sqlalchemy_store(database: dict):
-    """APScheduler's SQLAlchemyJobStore on the given database."""
-    import sqlalchemy
-
-    store_class = import_module("apscheduler.jobstores.sqlalchemy").SQLAlchemyJobStore
-    if database["engine"] == "postgresql":
-        url = sqlalchemy.URL.create(
-            "postgresql+psycopg2",
-            username=database["user"],
-            host=database["host"],
-            database=database["name"],
-        )
-        return store_class(engine=sqlalchemy.create_engine(url))
-    engine = sqlalchemy.create_engine(f"sqlite:///{database['name']}")
-
-    @sqlalchemy.event.listens_for(engine, "connect")
-    def make_durable(connection, record):
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-
-    return store_class(engine=engine)
-
-
-def set_up_django(database: dict) -> None:
-    """Configure Django with the given database and make the tables."""
-    import django
-    from django.conf import settings
-    from django.core.management import call_command
-
-    if database["engine"] == "postgresql":
-        connection = {
-            "ENGINE": "django.db.backends.postgresql",
-            "NAME": database["name"],
-            "USER": database["user"],
-            "HOST": database["host"],
-        }
-    else:
-        connection = {
-            "ENGINE": "django.db.backends.sqlite3",
-            "NAME": database["name"],
-            "OPTIONS": {
-                "timeout": 20,
-                "init_command": "PRAGMA synchronous=FULL",
-                **database.get("options", {}),
-            },
-        }
-    settings.configure(
-        DATABASES={"default": connection},
-        DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
-        INSTALLED_APPS=["django.contrib.contenttypes", "django_apscheduler"],
-        SECRET_KEY="only for the benchmark",
-        USE_TZ=True,
-        TIME_ZONE="UTC",
-    )
-    django.setup()
-    call_command("migrate", verbosity=0)
-
-
-def package_of(contender: str) -> str:
-    """The package whose schedulers and executors the contender uses."""
-    return "django_apscheduler" if contender == "ours" else "apscheduler"
-
-
-def make_scheduler(contender: str, database: dict):
-    """A scheduler of the contender with its database store as the default store."""
-    package = package_of(contender)
-    if contender == "apscheduler":
-        store = sqlalchemy_store(database)
-    else:
-        set_up_django(database)
-        store = import_module("django_apscheduler.jobstores").DjangoJobStore()
-    scheduler_class = import_module(
-        f"{package}.schedulers.background"
-    ).BackgroundScheduler
-    pool_class = import_module(f"{package}.executors.pool").ThreadPoolExecutor
-    return scheduler_class(
-        jobstores={"default": store},
-        executors={"default": pool_class(10)},
-        timezone="UTC",
-    )
 
 
 class Executed:
@@ -107,6 +25,7 @@ class Executed:
     def __init__(self) -> None:
         self.finish = Finish()
         self.jobs: list[str] = []
+        self.before = lambda: None
 
     def __call__(self, event) -> None:
         self.jobs.append(event.job_id)
@@ -116,25 +35,13 @@ class Executed:
 def run_all(scheduler, numbers: range, executed: Executed, faults: Faults) -> float:
     """Add one due job per number, let each run once, answer the seconds from resume."""
     scheduler.pause()
-    if hasattr(scheduler, "add_jobs"):
-        scheduler.add_jobs([job_options(number) for number in numbers])
-    else:
-        for number in numbers:
-            scheduler.add_job(**job_options(number))
+    add_all(scheduler, [job_options(number) for number in numbers])
     executed.finish.await_more(len(numbers))
+    executed.before()
     begun = time.perf_counter()
     scheduler.resume()
     executed.finish.wait(faults)
     return executed.finish.time - begun
-
-
-def logged(contender: str) -> Counter:
-    """How many executed runs the log holds, by job id; empty without a log."""
-    if contender == "apscheduler":
-        return Counter()
-    model = import_module("django_apscheduler.models").DjangoJobExecution
-    executions = model.objects.filter(status="Executed")
-    return Counter(executions.values_list("job_id", flat=True))
 
 
 def verify(contender: str, total: int, executed: Executed, faults: Faults) -> int:
@@ -161,18 +68,29 @@ def main() -> None:
     faults = Faults()
     contender = request["contender"]
     scheduler = make_scheduler(contender, request["database"])
-    events = import_module(f"{package_of(contender)}.events")
+    events = events_of(contender)
     executed = Executed()
+    profile = None
+    if "profile" in request:
+        from profile_of_ours import Profile
+
+        profile = Profile(**request["profile"])
     scheduler.start(paused=True)
     # Listeners are called in the order they came, so this one hears of a run after
     # the one that writes the earlier package's log.
     scheduler.add_listener(executed, events.EVENT_JOB_EXECUTED)
     warm_up, jobs = request["warm_up"], request["jobs"]
     run_all(scheduler, range(warm_up), executed, faults)
-    seconds = run_all(scheduler, range(warm_up, warm_up + jobs), executed, faults)
+    numbers = range(warm_up, warm_up + jobs)
+    if profile is not None:
+        executed.before = profile.start
+    seconds = run_all(scheduler, numbers, executed, faults)
+    answer = {"answer": jobs / seconds, "runs": jobs}
+    if profile is not None:
+        answer["profile"] = profile.stop(jobs, seconds)
     scheduler.shutdown()
-    rows = verify(contender, warm_up + jobs, executed, faults)
-    json.dump({"answer": jobs / seconds, "runs": jobs, "log_rows": rows}, sys.stdout)
+    answer["log_rows"] = verify(contender, warm_up + jobs, executed, faults)
+    json.dump(answer, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -92,6 +92,23 @@ def body() -> None:
     bodies.count()
 
 
+#: The starts of :func:`note`: which job, and when, in seconds since 1970.
+starts: list[tuple[int, float]] = []
+
+
+def note(number: int) -> None:
+    """Note the start of a job's body."""
+    starts.append((number, time.time()))
+
+
+def nothing() -> None:
+    """Do nothing."""
+
+
+def body_of(number: int, report: str) -> None:
+    """Do nothing with arguments."""
+
+
 def job_options(number: int) -> dict:
     """The arguments of ``add_job`` for one job that is due now, then hourly."""
     return {
