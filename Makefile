@@ -8,19 +8,23 @@ ARGS ?=
 ENVIRONMENT = $(PYTHON) scripts/environment.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint check tox docs bench clean python
+.PHONY: help run test chaos lint check tox docs messages screenshots bench clean python
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | \
-		awk -F '\t' '{printf "  make %-8s %s\n", $$1, $$2}'
+		awk -F '\t' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 run: python  ## the demo project: web server and scheduler on SQLite (PORT=8000)
 	@$(ENVIRONMENT)
 	@PORT=$(PORT) exec $(BIN)/python testproject/run.py
 
-test: python  ## the whole suite on SQLite and on PostgreSQL (ARGS="-x -k cron")
+test: python  ## the suite on SQLite, PostgreSQL and MariaDB (ARGS="-x -k cron")
 	@$(ENVIRONMENT) test
 	@$(BIN)/python -m tests $(ARGS)
+
+chaos: python  ## schedulers killed, frozen and cut off for minutes, on every database
+	@$(ENVIRONMENT) test
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 lint: python  ## ruff, mypy, import-linter
 	@$(ENVIRONMENT) test lint
@@ -39,6 +43,14 @@ docs: python  ## the manual as HTML in docs/_build
 	@$(ENVIRONMENT) docs
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	@echo "open docs/_build/html/index.html"
+
+messages: python  ## texts of the admin into the catalogues to translate (ARGS=fr: a new one)
+	@$(ENVIRONMENT)
+	@$(BIN)/python scripts/messages.py $(ARGS)
+
+screenshots: python  ## every page of the admin as PNG (ARGS=folder)
+	@$(ENVIRONMENT) test browser
+	@$(BIN)/python scripts/screenshots.py $(or $(ARGS),docs/_build/screenshots)
 
 bench: python  ## benchmarks, side by side with other schedulers
 	@$(ENVIRONMENT) test

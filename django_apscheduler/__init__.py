@@ -13,6 +13,7 @@ from typing import Any
 __version__ = "1.0.0"
 
 _HOMES = {
+    "RunCancelled": "django_apscheduler.executors.base",
     "current_run": "django_apscheduler.executors.base",
     "get_scheduler": "django_apscheduler.registry",
     "register_job": "django_apscheduler.registry",
@@ -20,6 +21,7 @@ _HOMES = {
 }
 
 __all__ = [  # noqa: PLE0604 (loaded by __getattr__)
+    "RunCancelled",
     "__version__",
     "current_run",
     "get_scheduler",

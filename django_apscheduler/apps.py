@@ -24,12 +24,12 @@ class DjangoApschedulerConfig(AppConfig):
 
     def ready(self) -> None:
         from django_apscheduler import checks, connections, events, signals, util
-        from django_apscheduler.executors import base, pool
+        from django_apscheduler.executors import base, children
 
         util.set_default_timezone(default_timezone)
         base.add_run_hooks(connections.before_work, connections.after_work)
-        if SET_UP_CHILD not in pool.child_initializers:
-            pool.child_initializers.append(SET_UP_CHILD)
+        if SET_UP_CHILD not in children.child_initializers:
+            children.child_initializers.append(SET_UP_CHILD)
         events.add_hook(signals.send)
         checks.register_checks()
 

@@ -17,7 +17,7 @@ from django.db import DatabaseError, connections
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
-from django_apscheduler import conf, registry, util
+from django_apscheduler import conf, redaction, registry, util
 from django_apscheduler.schedulers.plugins import load_plugin
 
 APP_LABEL = "django_apscheduler"
@@ -33,6 +33,7 @@ DEFAULT_POOL_SIZE = 4
 def register_checks() -> None:
     """Register all checks; called when the app is ready."""
     register(check_settings)
+    register(check_redaction)
     register(check_installed_apps)
     register(check_declared_jobs)
     register(check_pools)
@@ -77,6 +78,20 @@ def _plugin_problem(group: str, plugin: Any) -> str:
     except (ImportError, LookupError, ValueError) as error:
         return str(error)
     return ""
+
+
+def check_redaction(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """E010: which arguments are hidden, when the setting cannot say."""
+    problem = redaction.setting_problem()
+    if not problem:
+        return []
+    return [
+        Error(
+            f"settings.{problem}.",
+            hint="Until it is corrected the default names are hidden.",
+            id=f"{APP_LABEL}.E010",
+        )
+    ]
 
 
 def check_installed_apps(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:

@@ -23,6 +23,20 @@ OFFSET_VARIABLE = "DJANGO_APSCHEDULER_CLOCK_OFFSET"
 LONGEST_WAIT_SECONDS = 60.0
 
 
+#: The counter that goes on while the machine is suspended, where there is one: leases
+#: run out meanwhile, and whoever wakes up must notice.
+_COUNTER = getattr(time, "CLOCK_BOOTTIME", None)
+
+
+def elapsed() -> float:
+    """
+    Return the machine's own counter of seconds, whatever clock is in use.
+
+    Processes of one machine may compare theirs.
+    """
+    return time.monotonic() if _COUNTER is None else time.clock_gettime(_COUNTER)
+
+
 class SystemClock:
     """The machine's clock, shifted by a fixed number of seconds."""
 
@@ -34,7 +48,7 @@ class SystemClock:
         return moment + self.offset if self.offset else moment
 
     def monotonic(self) -> float:
-        return time.monotonic()
+        return elapsed()
 
     def wait(self, event: threading.Event, timeout: float | None) -> bool:
         return event.wait(

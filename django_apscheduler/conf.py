@@ -51,7 +51,12 @@ JOB_DEFAULTS: dict[str, Any] = {
     "misfire_grace_time": 3600,
 }
 
-RETENTION: dict[str, Any] = {"days": 30, "rows": 10_000, "finished_job_days": 7}
+RETENTION: dict[str, Any] = {
+    "days": 30,
+    "rows": 10_000,
+    "finished_job_days": 7,
+    "rollup_days": 400,
+}
 
 #: What each key of the dictionary must be. The first group is the guide's.
 KEYS: dict[str, str] = {
@@ -64,7 +69,7 @@ KEYS: dict[str, str] = {
     "using": "an alias of DATABASES",
     "listen_using": "an alias of DATABASES",
     "release": "a text or number that grows with each deploy",
-    "retention": "a dictionary with days, rows and finished_job_days",
+    "retention": "a dictionary with days, rows, finished_job_days and rollup_days",
     "drain_timeout": "a number of seconds, 0 or more",
     "allow_pickle": "true or false",
 }
@@ -87,8 +92,9 @@ class Configuration:
     :ivar using: database alias of the jobs; None leaves it to the database routers
     :ivar listen_using: database alias to listen on for changes; None for the same one
     :ivar release: what ``release`` says, as text; "" when it is not given
-    :ivar retention: days and rows per job that the execution log keeps, and days that
-        a finished job stays; None in place of a number keeps everything
+    :ivar retention: days and rows per job that the execution log keeps, days that a
+        finished job stays, and days of the roll-ups; None in place of a number keeps
+        everything
     :ivar drain_timeout: seconds that a stopping scheduler waits for running jobs
     :ivar allow_pickle: whether arguments that JSON cannot carry may be pickled
     """

@@ -10,15 +10,23 @@ from __future__ import annotations
 
 import copy
 import logging
+import os
+import random
+import socket
 import threading
-from collections import deque
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import date, datetime, timedelta, timezone
-from typing import Any
+from typing import Any, TypeVar
 
 from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.db import connections, models, router
+from django.db import OperationalError, connections, models, router
+from django.db.backends.signals import connection_created
+from django.dispatch import receiver
 from django.utils import timezone as django_timezone
 
 from django_apscheduler import clock
@@ -27,15 +35,34 @@ logger = logging.getLogger(__name__)
 
 utc = timezone.utc
 
-#: Options of the engine's own PostgreSQL connections: a peer that has vanished without
-#: a word is noticed before its lease runs out.
-KEEPALIVE_OPTIONS = {
-    "keepalives": 1,
-    "keepalives_idle": 3,
-    "keepalives_interval": 1,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 5000,
+Result = TypeVar("Result")
+
+#: Seconds within which a server must take a connection of the engine's.
+CONNECT_SECONDS = 5
+#: Seconds without an answer after which a connection of the engine's is given up: twice
+#: as long as the server lets a statement of ours wait for a lock.
+SILENT_SECONDS = 8
+#: Options of the engine's own connections, by vendor: a server, or a network, that has
+#: vanished without a word is noticed before others take over and go on.
+SILENCE_OPTIONS: dict[str, dict[str, int]] = {
+    "postgresql": {
+        "connect_timeout": CONNECT_SECONDS,
+        "keepalives": 1,
+        "keepalives_idle": 3,
+        "keepalives_interval": 1,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 5000,
+    },
+    "mysql": {
+        "connect_timeout": CONNECT_SECONDS,
+        "read_timeout": SILENT_SECONDS,
+        "write_timeout": SILENT_SECONDS,
+    },
 }
+
+
+#: What the engine's own PostgreSQL connections are called, unless OPTIONS name them.
+APPLICATION_NAME = "django_apscheduler"
 
 
 def current_zone():
@@ -152,14 +179,45 @@ class KeyField(models.CharField):
     """
     A short text that is a key: compared byte by byte on every database.
 
-    MySQL and MariaDB would by default take "Report" and "report" for one.
+    MySQL and MariaDB would by default take "Report" and "report" for one, and with most
+    collations "report" and "report " as well.
     """
 
     def db_parameters(self, connection: Any) -> dict[str, Any]:
         parameters = super().db_parameters(connection)
         if connection.vendor == "mysql":
-            parameters["collation"] = "utf8mb4_bin"
+            parameters["collation"] = _key_collation(connection)
         return parameters
+
+
+def _key_collation(connection: Any) -> str:
+    if connection.mysql_is_mariadb:
+        return "utf8mb4_nopad_bin"
+    if connection.mysql_version >= (8, 0, 17):
+        return "utf8mb4_0900_bin"
+    return "utf8mb4_bin"
+
+
+class UidField(models.UUIDField):
+    """
+    A UUID that stays readable when Django is upgraded.
+
+    On MariaDB Django's own field is char(32) up to 4.2 and of the type uuid from 5.0
+    on; tables that the one made cannot be written by the other. Here it is char(32).
+    """
+
+    def db_type(self, connection: Any) -> str | None:
+        if connection.vendor == "mysql":
+            return "char(32)"
+        return super().db_type(connection)
+
+    def get_db_prep_value(
+        self, value: Any, connection: Any, prepared: bool = False
+    ) -> Any:
+        if connection.vendor == "mysql":
+            uid = self.to_python(value)
+            return None if uid is None else uid.hex
+        return super().get_db_prep_value(value, connection, prepared)
 
 
 class PartialIndex(models.Index):
@@ -279,6 +337,38 @@ def resolve_alias(using: str | None = None) -> str:
     return connections[using].alias
 
 
+#: How MySQL and PostgreSQL call a transaction that they ended for the sake of another.
+DEADLOCKS = {1213, "40P01", "40001"}
+#: How often such a transaction begins again, and after how many seconds at most the
+#: first time; then after up to twice as many each time, but no more than a second.
+#: Of several that add one id again and again, InnoDB lets a single one through.
+REPEATS, REPEAT_SECONDS = 15, 0.01
+
+
+def repeat_deadlocks(using: str, act: Callable[[], Result]) -> Result:
+    """
+    Return what ``act`` does, which begins again when the database ended it as a deadlock.
+
+    Databases may do so with any two transactions that write, and undo the whole of it.
+    Inside a transaction of the caller's it is for the caller to begin again.
+
+    :param act: one transaction, which leaves nothing behind when it fails
+    """
+    for repeat in range(REPEATS):
+        try:
+            return act()
+        except OperationalError as error:
+            cause = error.__cause__
+            code = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+            if (code or next(iter(error.args), None)) not in DEADLOCKS:
+                raise
+            if connections[using].in_atomic_block:
+                raise
+            logger.info("The database ended a deadlock; beginning again: %s", error)
+            time.sleep(random.uniform(0, min(REPEAT_SECONDS * 2**repeat, 1.0)))
+    return act()
+
+
 #: Seconds for which a connection that has answered is not asked again.
 FRESH_SECONDS = 5.0
 
@@ -304,6 +394,22 @@ def ensure_usable(connection: Any) -> None:
         connection.close()
 
 
+#: One lock per SQLite file. Threads of this process that write take turns here; SQLite
+#: itself would have them sleep and try again, up to its time-out.
+_writers: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
+
+# A fork has only one thread, and nobody there would release what another one held.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_writers.clear)
+
+
+def writer_lock(connection: Any) -> AbstractContextManager[Any]:
+    """Return what this process's writers to a database hold in turn, if anything."""
+    if connection.vendor != "sqlite":
+        return nullcontext()
+    return _writers[str(connection.settings_dict["NAME"])]
+
+
 class PrivateConnection:
     """
     A connection of the engine's own to a database, apart from the user's.
@@ -314,14 +420,17 @@ class PrivateConnection:
     time uses it; others wait.
 
     :param alias: the database's alias
+    :param patience: seconds without an answer after which somebody should `cut` it
     """
 
-    def __init__(self, alias: str):
+    def __init__(self, alias: str, patience: float | None = None):
         self.alias = alias
+        self.patience = SILENT_SECONDS if patience is None else patience
         self._lock = threading.RLock()
         self._wrapper: Any = None
         self._depth = 0
         self._ordinary: Any = None
+        self._sign: float | None = None
 
     def __enter__(self) -> Any:
         self._lock.acquire()
@@ -330,8 +439,10 @@ class PrivateConnection:
                 ordinary = connections[self.alias]
                 if self._wrapper is None:
                     self._wrapper = private_wrapper(ordinary)
+                    self._wrapper.execute_wrappers.append(self._signing)
                 self._ordinary = ordinary
                 connections[self.alias] = self._wrapper
+                self.sign()
             self._depth += 1
         except BaseException:
             self._lock.release()
@@ -343,17 +454,64 @@ class PrivateConnection:
             self._depth -= 1
             if self._depth == 0:
                 connections[self.alias] = self._ordinary
-                self._ordinary = None
+                self._ordinary = self._sign = None
                 if error is not None:
                     # Whatever went wrong, the next use begins with a sound connection.
                     self._discard()
         finally:
             self._lock.release()
 
+    @property
+    def backend(self) -> int | None:
+        """The server's number for the connection, None while there is no such."""
+        wrapper = self._wrapper
+        if wrapper is None or wrapper.connection is None:
+            return None
+        return getattr(wrapper, "apscheduler_backend", None)
+
     def close(self) -> None:
         """Close the connection; a later use opens a new one."""
         with self._lock:
             self._discard()
+
+    def sign(self) -> None:
+        """Note that whoever uses the connection is not waiting for an answer."""
+        self._sign = time.monotonic()
+
+    def _signing(self, execute: Any, *arguments: Any) -> Any:
+        self.sign()
+        try:
+            return execute(*arguments)
+        finally:
+            self.sign()
+
+    @property
+    def overdue(self) -> bool:
+        """Whether somebody has been waiting for an answer for too long."""
+        sign = self._sign
+        if sign is None or getattr(self._wrapper, "connection", None) is None:
+            # Not in use; or connecting, which has a time limit of its own.
+            return False
+        return time.monotonic() - sign > self.patience
+
+    def cut(self) -> None:
+        """
+        End the connection under the thread that waits for an answer, which then fails.
+
+        Only PostgreSQL's drivers need that: they wait for ever for a server, or a pooler,
+        whose machine still acknowledges what it receives.
+        """
+        raw = getattr(self._wrapper, "connection", None)
+        if raw is None:
+            return
+        try:
+            # Of a duplicate, so that the driver's own descriptor stays its own.
+            with socket.socket(fileno=os.dup(raw.fileno())) as duplicate:
+                duplicate.shutdown(socket.SHUT_RDWR)
+        except Exception:
+            # It has just ended by itself, or has no socket.
+            logger.debug("There is no connection to cut any more", exc_info=True)
+        self.sign()
 
     def _discard(self) -> None:
         wrapper, self._wrapper = self._wrapper, None
@@ -363,6 +521,17 @@ class PrivateConnection:
             except Exception:
                 # A connection that is broken already may fail to say goodbye.
                 logger.debug("Closing a broken connection failed", exc_info=True)
+
+
+@receiver(connection_created, dispatch_uid="django_apscheduler.db")
+def _note_backend(connection: Any, **kwargs: Any) -> None:
+    # Here, in the thread that has connected: no other one may touch the driver's.
+    if not getattr(connection, "apscheduler_private", False):
+        return
+    if connection.vendor == "postgresql":
+        connection.apscheduler_backend = connection.connection.info.backend_pid
+    elif connection.vendor == "mysql":
+        connection.apscheduler_backend = connection.connection.thread_id()
 
 
 def private_wrapper(ordinary: Any) -> Any:
@@ -375,16 +544,20 @@ def private_wrapper(ordinary: Any) -> Any:
     options["AUTOCOMMIT"] = True
     extra = options.setdefault("OPTIONS", {})
     extra.pop("pool", None)
+    for name, value in SILENCE_OPTIONS.get(ordinary.vendor, {}).items():
+        extra.setdefault(name, value)
     if ordinary.vendor == "postgresql":
         from django.db.backends.postgresql.psycopg_any import IsolationLevel
 
-        for name, value in KEEPALIVE_OPTIONS.items():
-            extra.setdefault(name, value)
+        extra.setdefault("application_name", APPLICATION_NAME)
         # Each statement of a claim has to see what was committed before it.
         extra["isolation_level"] = IsolationLevel.READ_COMMITTED
     elif ordinary.vendor == "mysql":
         extra["isolation_level"] = "read committed"
+        # Django 4.2 would take MySQL's old "utf8", to which emoji are an error.
+        extra.setdefault("charset", "utf8mb4")
     wrapper = type(ordinary)(options, ordinary.alias)
+    wrapper.apscheduler_private = True
     # Used by one thread at a time, though not always the same; see PrivateConnection.
     wrapper.inc_thread_sharing()
     # With DEBUG on, Django would remember thousands of the engine's queries.

@@ -36,6 +36,27 @@ def describe(
     return _Words(gettext or str, ngettext or _english_ngettext).trigger(trigger)
 
 
+def name_weekdays(numbers: Iterable[int], gettext: Gettext | None = None) -> str:
+    """Return weekdays, 0 for Monday, in words: "Tuesday to Saturday"."""
+    words = _Words(gettext or str, _english_ngettext)
+    ordered = sorted(numbers)
+    return words.spans([words.weekday_name(number) for number in ordered], ordered)
+
+
+def name_months(numbers: Iterable[int], gettext: Gettext | None = None) -> str:
+    """Return months, 1 for January, in words: "April, June and September"."""
+    words = _Words(gettext or str, _english_ngettext)
+    ordered = sorted(numbers)
+    return words.spans([words.month_name(number) for number in ordered], ordered)
+
+
+def name_numbers(numbers: Iterable[int], gettext: Gettext | None = None) -> str:
+    """Return whole numbers in words: "1, 5 and 9 to 12"."""
+    words = _Words(gettext or str, _english_ngettext)
+    ordered = sorted(numbers)
+    return words.spans([str(number) for number in ordered], ordered)
+
+
 def _english_ngettext(singular: str, plural: str, count: int) -> str:
     return singular if count == 1 else plural
 
@@ -117,12 +138,15 @@ class _Words:
         return self.cron(period)
 
     def cron(self, trigger: Any) -> str:
+        _ = self.gettext
         expressions = {field.name: field.text for field in trigger.fields}
         time = self.time_of_day(expressions)
         days = self.days(expressions, trigger.day_or)
-        if not days and _names_times(*_clock_numbers(expressions)):
-            days = self.gettext("every day")
-        phrase = " ".join(part for part in (time, days) if part)
+        phrase = time
+        if days:
+            phrase = _("%(time)s %(days)s") % {"time": time, "days": days}
+        elif _names_times(*_clock_numbers(expressions)):
+            phrase = _("%(time)s every day") % {"time": time}
         return self.with_zone(self.with_limits(phrase, trigger), trigger)
 
     # Frequencies.
@@ -329,10 +353,10 @@ class _Words:
         phrases += [self.nth_weekday(nth, day) for nth, day in sorted(rule.nth)]
         if rule.last:
             phrases.append(_("the last day"))
-        return _("on %(days)s of %(month)s") % {
-            "days": self.listed(phrases),
-            "month": months or _("every month"),
-        }
+        if months:
+            template = _("on %(days)s of %(months)s")
+            return template % {"days": self.listed(phrases), "months": months}
+        return _("on %(days)s of every month") % {"days": self.listed(phrases)}
 
     def nth_weekday(self, nth: int, weekday: int) -> str:
         _ = self.gettext
@@ -351,6 +375,10 @@ class _Words:
         if len(numbers) == 7:
             return ""
         names = [self.weekday_name(number) for number in numbers]
+        if len(numbers) > 2 and len(_runs(numbers)) == 1:
+            # Apart, as languages have another preposition for a span than for days.
+            ends = {"first": names[0], "last": names[-1]}
+            return self.gettext("on %(first)s to %(last)s") % ends
         return self.gettext("on %(weekdays)s") % {
             "weekdays": self.spans(names, numbers)
         }

@@ -319,6 +319,18 @@ class Job:
         return f"{self.name} (trigger: {self.trigger}, {status})"
 
 
+def say_which(error: Exception, index: int, job_id: Any) -> None:
+    """
+    Have an error that one of many jobs caused say which one.
+
+    :param index: the job's place among them, from 0
+    :param job_id: its id, None when it was given none
+    """
+    if len(error.args) == 1 and isinstance(error.args[0], str):
+        name = f"job {index}" if job_id is None else f"job {index} ({job_id!r})"
+        error.args = (f"{name}: {error.args[0]}",)
+
+
 def _valid_func(func: Any) -> tuple[Callable, str | None]:
     if isinstance(func, str):
         reference: str | None = func

@@ -1,5 +1,5 @@
 """
-The tables: jobs, their executions, the schedulers that share them, and commands.
+The tables: jobs, their executions, the schedulers that share them, commands, roll-ups.
 
 The job row is the schedule: whoever claims it advances it. Statuses and columns of the
 earlier package of this name keep their meaning, so its reports still read.
@@ -8,17 +8,17 @@ earlier package of this name keep their meaning, so its reports still read.
 from __future__ import annotations
 
 import uuid
-from datetime import timedelta
+from datetime import timedelta, timezone
 
 from django.core.validators import MinValueValidator
 from django.db import models, router
 from django.utils.translation import gettext_lazy as _
 
 from django_apscheduler import clock
-from django_apscheduler.db import KeyField, PartialIndex, UTCDateTimeField
+from django_apscheduler.db import KeyField, PartialIndex, UidField, UTCDateTimeField
 
 #: Rows deleted by one statement when history is pruned, so that no lock lasts long.
-PRUNE_ROWS = 2000
+PRUNE_ROWS = 500
 
 
 class DjangoJob(models.Model):
@@ -44,7 +44,7 @@ class DjangoJob(models.Model):
 
     id = KeyField(_("id"), max_length=255, primary_key=True)
     name = models.CharField(_("name"), max_length=255, default="")
-    uid = models.UUIDField(default=uuid.uuid4, editable=False)
+    uid = UidField(default=uuid.uuid4, editable=False)
     func = models.CharField(
         _("callable"),
         max_length=500,
@@ -83,9 +83,9 @@ class DjangoJob(models.Model):
     state = models.CharField(
         _("state"), max_length=10, choices=State.choices, default=State.ACTIVE
     )
-    next_run_time = UTCDateTimeField(
-        _("next run time"), null=True, blank=True, db_index=True
-    )
+    # Without an index of its own: planners would take that one for the claim, and sort
+    # the whole backlog to find its oldest jobs.
+    next_run_time = UTCDateTimeField(_("next run time"), null=True, blank=True)
     nominal_time = UTCDateTimeField(
         _("nominal time"),
         null=True,
@@ -131,6 +131,12 @@ class DjangoJob(models.Model):
                 column="state",
                 values=["paused", "broken"],
                 name="apscheduler_job_halted",
+            ),
+            PartialIndex(
+                key="finished_time",
+                column="state",
+                values=["finished"],
+                name="apscheduler_job_finished",
             ),
         ]
         permissions = [
@@ -245,7 +251,7 @@ class DjangoJobExecution(models.Model):
         _("occurrences"), null=True, blank=True, default=1
     )
     nominal_time = UTCDateTimeField(_("nominal time"), null=True, blank=True)
-    fire_key = KeyField(max_length=120, null=True, unique=True, editable=False)
+    fire_key = KeyField(max_length=120, null=True, editable=False)
     attempt = models.PositiveSmallIntegerField(_("attempt"), default=1)
     losses = models.PositiveSmallIntegerField(_("losses"), default=0)
     owner = models.ForeignKey(
@@ -259,7 +265,7 @@ class DjangoJobExecution(models.Model):
         db_index=False,
         related_name="executions",
     )
-    claim_id = models.UUIDField(null=True, blank=True, editable=False)
+    claim_id = UidField(null=True, blank=True, editable=False)
     executor = KeyField(_("executor"), max_length=100, default="", blank=True)
     origin = models.CharField(
         _("origin"), max_length=10, choices=Origin.choices, default=Origin.SCHEDULE
@@ -307,6 +313,10 @@ class DjangoJobExecution(models.Model):
                 name="apscheduler_exec_active",
             ),
         ]
+        constraints = [
+            # Not unique=True, which on PostgreSQL adds a second index for LIKE.
+            models.UniqueConstraint(fields=["fire_key"], name="apscheduler_exec_once"),
+        ]
         permissions = [
             ("cancel_execution", "Can cancel an execution"),
             ("export_execution", "Can export executions"),
@@ -314,7 +324,9 @@ class DjangoJobExecution(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.job_name or self.job_id}: {self.run_time} ({self.status})"
+        # Without the status, which changes: texts like this one are kept in logs.
+        when = self.run_time.astimezone(timezone.utc)
+        return f"{self.job_name or self.job_id}, {when:%Y-%m-%d %H:%M:%S} UTC"
 
 
 class SchedulerProcess(models.Model):
@@ -426,3 +438,82 @@ class SchedulerControl(models.Model):
 
     def __str__(self) -> str:
         return "paused" if self.paused else "running"
+
+
+class SchedulerUpkeep(models.Model):
+    """
+    The one row that says how far housekeeping has come, and who is at it.
+
+    ``revision`` grows with each step of the roll-ups: of two schedulers that took the
+    same step only the first can write it.
+    """
+
+    #: The primary key of the only row.
+    ROW = 1
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=ROW)
+    revision = models.BigIntegerField(default=0)
+    counted_id = models.BigIntegerField(
+        default=0, help_text="Executions up to this id are in the roll-ups."
+    )
+    open_ids = models.TextField(
+        default="[]", help_text="JSON. Those up to counted_id that had not ended."
+    )
+    seen_id = models.BigIntegerField(default=0)
+    seen_time = UTCDateTimeField(null=True, blank=True)
+    busy_until = UTCDateTimeField(null=True, blank=True)
+    cleared_time = UTCDateTimeField(_("cleared"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("housekeeping")
+        verbose_name_plural = _("housekeeping")
+
+    def __str__(self) -> str:
+        return f"counted up to {self.counted_id}"
+
+
+class ExecutionRollup(models.Model):
+    """
+    How many executions of an hour, or of a job on a day, ended in which way.
+
+    Rows with period "hour" count all jobs together and have no ``job_id``; rows with
+    period "day" count one job. Hours and days are those of the run time, in UTC. They
+    stay when the executions that they count are deleted. ``durations`` and ``lateness``
+    (start after run time) are histograms, see `django_apscheduler.rollups`.
+    """
+
+    class Period(models.TextChoices):
+        HOUR = "hour", _("hour")
+        DAY = "day", _("day")
+
+    id = models.BigAutoField(primary_key=True)
+    period = KeyField(_("period"), max_length=4, choices=Period.choices)
+    start_time = UTCDateTimeField(_("start"))
+    job_id = KeyField(_("job"), max_length=255, default="", blank=True)
+    status = KeyField(
+        _("status"), max_length=50, choices=DjangoJobExecution.Status.choices
+    )
+    runs = models.BigIntegerField(_("executions"), default=0)
+    occurrences = models.BigIntegerField(_("occurrences"), default=0)
+    seconds = models.FloatField(_("seconds in all"), default=0.0)
+    longest = models.FloatField(_("longest, in seconds"), default=0.0)
+    durations = models.TextField(default="{}", help_text="JSON.")
+    late_seconds = models.FloatField(_("seconds late in all"), default=0.0)
+    latest = models.FloatField(_("latest, in seconds"), default=0.0)
+    lateness = models.TextField(default="{}", help_text="JSON.")
+
+    class Meta:
+        verbose_name = _("roll-up")
+        verbose_name_plural = _("roll-ups")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["period", "start_time", "job_id", "status"],
+                name="apscheduler_rollup_once",
+            )
+        ]
+        indexes = [
+            models.Index(fields=["job_id", "start_time"], name="apscheduler_rollup_job")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.job_id or self.period} {self.start_time} ({self.status})"

@@ -291,6 +291,11 @@ def register_callable(func: F | None = None, *, label: str | None = None) -> Any
 def callables() -> dict[str, RegisteredCallable]:
     """Return what forms may offer: reference → callable, ordered by label."""
     autodiscover()
+    return known_callables()
+
+
+def known_callables() -> dict[str, RegisteredCallable]:
+    """Return those of `callables` that have registered so far; imports nothing."""
     with _lock:
         found = sorted(_callables.values(), key=lambda entry: (entry.label, entry.ref))
     return {entry.ref: entry for entry in found}
@@ -363,6 +368,13 @@ def _remote_scheduler() -> Any:
     from django_apscheduler.schedulers.remote import RemoteScheduler
 
     return RemoteScheduler(**conf.configuration().scheduler_options())
+
+
+def shared_stores() -> list[Any]:
+    """Return this project's Django job stores, open for edits."""
+    scheduler = get_scheduler()
+    scheduler._opens_stores()
+    return [store for store in scheduler._jobstores.values() if store.shared]
 
 
 def set_scheduler(scheduler: Any) -> None:

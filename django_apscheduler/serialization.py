@@ -100,13 +100,12 @@ def register(
 
 def canonical(value: Any) -> str:
     """Return plain JSON data as text: sorted keys, no spaces, no ASCII escapes."""
-    return json.dumps(
-        value,
-        sort_keys=True,
-        separators=(",", ":"),
-        ensure_ascii=False,
-        allow_nan=False,
-    )
+    return _canonical(value)
+
+
+_canonical = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+).encode
 
 
 # Arguments
@@ -183,6 +182,16 @@ def _resolve(value: Any) -> Any:
             return value
         return pairs
     return value
+
+
+def tags() -> frozenset[str]:
+    """
+    Return the tags that a text written by people may hold, with their ``$``.
+
+    Their values are data, never code: neither pickles nor triggers are among them.
+    """
+    known = ("$dict", *_COLLECTIONS, *_LOADERS, *(f"${tag}" for tag in _kinds))
+    return frozenset(known)
 
 
 class _Encoder:
@@ -315,32 +324,33 @@ def _parse(text: str, what: str) -> Any:
         ) from None
 
 
-def _decode(value: Any, pickle: bool = False) -> Any:
+def _decode(value: Any, pickle: bool = False, triggers: bool = False) -> Any:
+    # Making a trigger imports what its text names; arguments have none.
     if type(value) is list:
-        return [_decode(item, pickle) for item in value]
+        return [_decode(item, pickle, triggers) for item in value]
     if type(value) is not dict:
         return value
     if len(value) == 1:
         ((key, inner),) = value.items()
         if key.startswith("$"):
-            return _decode_tag(key, inner, pickle)
-    return {key: _decode(item, pickle) for key, item in value.items()}
+            return _decode_tag(key, inner, pickle, triggers)
+    return {key: _decode(item, pickle, triggers) for key, item in value.items()}
 
 
-def _decode_tag(tag: str, inner: Any, pickle: bool) -> Any:
+def _decode_tag(tag: str, inner: Any, pickle: bool, triggers: bool) -> Any:
     try:
         if tag == "$dict":
-            return {key: _decode(item, pickle) for key, item in inner.items()}
+            return {key: _decode(item, pickle, triggers) for key, item in inner.items()}
         make = _COLLECTIONS.get(tag)
         if make is not None:
-            return make(_decode(item, pickle) for item in inner)
+            return make(_decode(item, pickle, triggers) for item in inner)
         load = _LOADERS.get(tag)
         if load is not None:
             return load(inner)
         kind = _kinds.get(tag[1:])
         if kind is not None:
             return Deferred(kind.tag, canonical(inner), kind.loader)
-        if tag == "$trigger":
+        if tag == "$trigger" and triggers:
             return _build_trigger(inner)
         if tag == "$pickle":
             return _unpickle(inner, pickle)
@@ -554,9 +564,12 @@ _NEED_NO_ANCHOR = frozenset({"date", "cron"})
 _COPIED = _NEED_NO_ANCHOR | {"interval", "calendarinterval"}
 
 
-def trigger_classes(text: str) -> list[str]:
+@lru_cache(maxsize=CACHED_TRIGGERS)
+def trigger_classes(text: str) -> tuple[str, ...]:
     """Return the references of the custom classes in a trigger's JSON, sorted."""
-    return sorted({name for name in _types(text) if ":" in name}) if text else []
+    if not text:
+        return ()
+    return tuple(sorted({name for name in _types(text) if ":" in name}))
 
 
 @lru_cache(maxsize=CACHED_TRIGGERS)
@@ -615,8 +628,8 @@ def _build_trigger(data: Any) -> Any:
     try:
         kind = _trigger_class(name)
         if "state" in data:
-            return _with_state(kind, _decode(data["state"]))
-        return kind(**_decode(data.get("args", {})))
+            return _with_state(kind, _decode(data["state"], triggers=True))
+        return kind(**_decode(data.get("args", {}), triggers=True))
     except SerializationError:
         raise
     except Exception as error:

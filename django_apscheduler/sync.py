@@ -20,15 +20,17 @@ import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
+from functools import partial
+from math import inf
 from typing import Any
 
 from django.db import connections, transaction
 from django.db.models import Q
 
 from django_apscheduler import clock, conf, registry, serialization, util
-from django_apscheduler.db import database_now, resolve_alias
-from django_apscheduler.job import DISABLED, FINISHED, PAUSED
+from django_apscheduler.db import database_now, repeat_deadlocks, resolve_alias
+from django_apscheduler.job import BROKEN, DISABLED, FINISHED, PAUSED
 from django_apscheduler.jobstores.base import ConflictingIdError
 from django_apscheduler.jobstores.django.sql import statements
 from django_apscheduler.models import DjangoJob, SchedulerControl, SchedulerProcess
@@ -56,6 +58,12 @@ class Report:
     newer: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
 
+    def add(self, other: Report) -> None:
+        """Add what was done in another database."""
+        for name, found in vars(other).items():
+            mine = getattr(self, name)
+            mine.update(found) if isinstance(found, dict) else mine.extend(found)
+
     def __bool__(self) -> bool:
         return bool(self.added or self.changed or self.enabled or self.disabled)
 
@@ -67,14 +75,12 @@ class _DryRun(Exception):
 def synchronise(
     scheduler: Any = None,
     *,
-    started_time: datetime | None = None,
     dry_run: bool = False,
 ) -> Report:
     """
     Apply the declarations of this process's code to the Django job stores.
 
     :param scheduler: writes the jobs; `get_scheduler()` by default
-    :param started_time: when this process started, aware; now by default
     :param dry_run: tell what would be done and do nothing
     :raises DeclarationError: naming every declared job that could not run; nothing is
         changed then
@@ -83,20 +89,12 @@ def synchronise(
     _refuse_faulty(declared.values())
     settings = conf.configuration()
     scheduler = scheduler or registry.get_scheduler()
-    rank = (release_key(settings.release), started_time or clock.now())
+    release = release_key(settings.release)
     report = Report()
     for using, aliases in django_stores(settings).items():
         own = [d for d in declared.values() if d.jobstore in aliases]
-        sync = _Sync(
-            scheduler, using, min(aliases), rank, settings.job_defaults, report
-        )
-        try:
-            with _editing(using):
-                sync.run(own)
-                if dry_run:
-                    raise _DryRun
-        except _DryRun:
-            pass
+        sync = _Sync(scheduler, using, min(aliases), release, settings.job_defaults)
+        report.add(repeat_deadlocks(using, partial(sync.run, own, dry_run)))
     return report
 
 
@@ -213,7 +211,10 @@ def revert(job_id: str, scheduler: Any = None, using: str | None = None) -> list
         if row is None:
             return []
         declared = json.loads(row.declaration)
-        fields = [n for n in json.loads(row.overrides or "[]") if n in declared]
+        # A declaration that a later release wrote may have columns unknown to this one.
+        known = {field.attname for field in DjangoJob._meta.concrete_fields}
+        overridden = json.loads(row.overrides or "[]")
+        fields = [name for name in overridden if name in declared and name in known]
         changed = [name for name in fields if getattr(row, name) != declared[name]]
         _change(scheduler, jobstore, row, {name: declared[name] for name in changed})
         DjangoJob.objects.using(alias).filter(id=job_id).update(overrides="[]")
@@ -229,15 +230,18 @@ def _editing(using: str) -> Iterator[None]:
     cannot be locked, so they would all find a new job missing and all add it.
     """
     connection = connections[using]
+    control = SchedulerControl.objects.using(using).filter(pk=SchedulerControl.ROW)
+    # Before the transaction: where the row is there, InnoDB has an INSERT share it, and
+    # two that share a row deadlock as soon as both lock it.
+    if not control.exists():
+        only = SchedulerControl(pk=SchedulerControl.ROW)
+        control.bulk_create([only], ignore_conflicts=True)
     with transaction.atomic(using=using):
         if connection.vendor == "sqlite":
             # Otherwise another writer in between would fail the first write.
             statements(connection).limit_locks()
         else:
-            control = SchedulerControl.objects.using(using)
-            only = SchedulerControl(pk=SchedulerControl.ROW)
-            control.bulk_create([only], ignore_conflicts=True)
-            control.select_for_update().get(pk=SchedulerControl.ROW)
+            control.select_for_update().get()
         yield
 
 
@@ -275,26 +279,37 @@ def _change(
 
 
 class _Sync:
-    """One synchronisation with one database, inside a transaction."""
+    """Synchronisations with one database."""
 
     def __init__(
         self,
         scheduler: Any,
         using: str,
         alias: str,
-        rank: tuple[Any, datetime],
+        release: list[tuple[int, Any]],
         job_defaults: dict[str, Any],
-        report: Report,
     ):
         self.scheduler = scheduler
         self.using = using
         # Of several job stores in one database any will do for an edit.
         self.alias = alias
-        self.rank = rank
+        self.release = release
         self.job_defaults = job_defaults
-        self.report = report
+        self.report = Report()
 
-    def run(self, declared: list[Declaration]) -> None:
+    def run(self, declared: list[Declaration], dry_run: bool) -> Report:
+        """Synchronise in one transaction, which is undone when it was a trial."""
+        self.report = Report()
+        try:
+            with _editing(self.using):
+                self.compare(declared)
+                if dry_run:
+                    raise _DryRun
+        except _DryRun:
+            pass
+        return self.report
+
+    def compare(self, declared: list[Declaration]) -> None:
         newer, elsewhere = self.other_processes()
         mine = {d.id: d for d in declared if d.id not in newer}
         self.report.newer += sorted({d.id for d in declared} & newer)
@@ -314,7 +329,11 @@ class _Sync:
     def other_processes(self) -> tuple[set[str], set[str]]:
         """Return ids that newer processes declare, and ids that any other declares."""
         now = database_now(self.using)
-        own = set(_own_processes(self.using).values_list("id", flat=True))
+        own = dict(_own_processes(self.using).values_list("id", "started_time"))
+        # As others see it: were it by this process's own clock, two that start at one
+        # moment could each take the other for newer, and neither would add a job. Who
+        # has no row is a command, and the latest of all.
+        rank = (self.release, max(own.values(), default=now), max(own, default=inf))
         newer: set[str] = set()
         every: set[str] = set()
         living = SchedulerProcess.objects.using(self.using).exclude(
@@ -323,7 +342,8 @@ class _Sync:
         for process in living.filter(lease_until__gt=now).exclude(id__in=own):
             declared = set(json.loads(process.declarations or "[]"))
             every |= declared
-            if (release_key(process.release), process.started_time) > self.rank:
+            theirs = (release_key(process.release), process.started_time, process.pk)
+            if theirs > rank:
                 newer |= declared
         return newer, every
 
@@ -334,6 +354,8 @@ class _Sync:
             self.add(declaration, text)
         elif row.state == DISABLED:
             self.enable(row, declaration, text)
+        elif row.state == BROKEN and self.is_unreadable(row):
+            self.write_anew(row, declaration, wanted, text)
         elif row.declaration == text:
             self.report.unchanged.append(row.id)
         elif row.state == FINISHED:
@@ -345,7 +367,7 @@ class _Sync:
             else:
                 self.add(declaration, text)
         else:
-            self.change(row, wanted, text)
+            self.change(row, declaration, wanted, text)
 
     def add(self, declaration: Declaration, text: str) -> None:
         if self.is_past(declaration):
@@ -361,8 +383,43 @@ class _Sync:
         self.save(declaration.id, declaration=text, overrides="[]")
         self.report.added.append(declaration.id)
 
-    def change(self, row: DjangoJob, wanted: dict[str, Any], text: str) -> None:
+    def is_unreadable(self, row: DjangoJob) -> bool:
+        """Tell whether nobody can make a job of a row, as after a new SECRET_KEY."""
+        return self.scheduler.get_job(row.id, self.alias) is None
+
+    def write_anew(
+        self,
+        row: DjangoJob,
+        declaration: Declaration,
+        wanted: dict[str, Any],
+        text: str,
+    ) -> None:
+        """Put a job that cannot be read in the place of its row, as it is declared."""
+        paused = row.state == PAUSED
+        changed = [name for name in wanted if getattr(row, name) != wanted[name]]
+        self.save(row.id, state=BROKEN)
+        self.scheduler.add_job(
+            jobstore=declaration.jobstore,
+            replace_existing=True,
+            **declaration.job_options(),
+        )
+        if paused:
+            self.scheduler.pause_job(row.id, self.alias)
+        # What staff made of it may be the very part that cannot be read.
+        self.save(row.id, declaration=text, overrides="[]")
+        self.report.changed[row.id] = [*changed, "signature"]
+
+    def change(
+        self,
+        row: DjangoJob,
+        declaration: Declaration,
+        wanted: dict[str, Any],
+        text: str,
+    ) -> None:
         old = json.loads(row.declaration or "{}")
+        if self.is_unreadable(row):
+            self.write_anew(row, declaration, wanted, text)
+            return
         overrides = set(json.loads(row.overrides or "[]"))
         in_code = [n for n in wanted if n not in old or old[n] != wanted[n]]
         held = [name for name in in_code if name in overrides]
@@ -387,7 +444,8 @@ class _Sync:
         if self.is_past(declaration):
             self.report.past.append(row.id)
             return
-        self.change(row, as_declared(declaration, self.job_defaults), text)
+        wanted = as_declared(declaration, self.job_defaults)
+        self.change(row, declaration, wanted, text)
         if row.paused_time is not None:
             self.save(row.id, state=PAUSED)
         else:
@@ -399,7 +457,9 @@ class _Sync:
     def disable(self, row: DjangoJob) -> None:
         if row.state in (DISABLED, FINISHED):
             return
-        if row.state == PAUSED:
+        if self.is_unreadable(row):
+            self.save(row.id, state=DISABLED, next_run_time=None, nominal_time=None)
+        elif row.state == PAUSED:
             # `paused_time` stays, and says that it comes back paused.
             self.save(row.id, state=DISABLED)
         else:

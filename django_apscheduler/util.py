@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from functools import partial
@@ -248,6 +249,11 @@ def obj_to_ref(obj: Any) -> str:
             f"{name} is a {kind} and has no importable name; "
             "move it to the top level of a module"
         )
+    if type(obj) is FunctionType:
+        # What nearly all bodies are: where it says, with nothing to import.
+        home = sys.modules.get(obj.__module__)
+        if home is not None and home.__dict__.get(name) is obj:
+            return f"{obj.__module__}:{name}"
     owner = getattr(obj, "__self__", None)
     if inspect.ismethod(obj) and inspect.isclass(owner):
         module, name = owner.__module__, f"{owner.__qualname__}.{obj.__name__}"
@@ -324,6 +330,18 @@ def check_callable_args(
 
     :raises ValueError: naming what is missing or too much
     """
+    call = None
+    if type(func) is FunctionType and not func.__dict__:
+        # Whether it fits follows from these alone, so equal calls are checked once.
+        call = (
+            func.__code__,
+            len(func.__defaults__ or ()),
+            frozenset(func.__kwdefaults__ or ()),
+            len(args),
+            frozenset(kwargs),
+        )
+        if call in _fitting_calls:
+            return
     try:
         signature = inspect.signature(func)
     except (TypeError, ValueError):
@@ -336,6 +354,15 @@ def check_callable_args(
             f"{get_callable_name(func)}{signature} cannot be called with the given "
             f"arguments: {error}"
         ) from None
+    if call is not None:
+        if len(_fitting_calls) >= MOST_FITTING_CALLS:
+            _fitting_calls.clear()
+        _fitting_calls.add(call)
+
+
+#: Calls that `check_callable_args` remembers to fit.
+MOST_FITTING_CALLS = 1024
+_fitting_calls: set[tuple] = set()
 
 
 def close_old_connections(func: Callable) -> Callable:

@@ -1,11 +1,14 @@
 """
-Run the whole suite on SQLite, then what touches the database again on PostgreSQL.
+Run the whole suite on SQLite, then what touches the database on PostgreSQL and MariaDB.
 
     python -m tests [arguments for pytest]
 
-The last line adds both runs up; the exit status is that of the first run that failed.
+Without a MariaDB server that run is left out, and the end says how to get one; with
+`REQUIRE_ALL=1` that is a failure. The last line adds all runs up; the exit status is that
+of the first run that failed.
+`TEST_RUNS` names the databases when not all are wanted, as in `TEST_RUNS=sqlite,postgres`.
 `TEST_WORKERS` sets the number of processes that share the tests (0 for one without
-xdist); the default is the number of processors, at most four.
+xdist); the default is twice the number of processors, at most four.
 """
 
 from __future__ import annotations
@@ -19,10 +22,28 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from tests import databases
+
 ROOT = Path(__file__).resolve().parent.parent
+#: Pages look the same on every database: those that only look at them ask SQLite.
+LOOKS = ("--ignore-glob=*/test_*browser.py",)
+#: What forms make of input, who may do what and what the flows do is for the first two.
+FORMS = tuple(
+    f"--ignore=tests/admin/{name}"
+    for name in (
+        "flows",
+        "forms",
+        "triggers",
+        "test_audit_trail.py",
+        "test_bad_input.py",
+        "test_roles.py",
+        "test_translations.py",
+    )
+)
 RUNS = (
     ("SQLite", "sqlite", ()),
-    ("PostgreSQL", "postgres", ("-m", "database")),
+    ("PostgreSQL", "postgres", ("-m", "database", *LOOKS)),
+    ("MariaDB", "mariadb", ("-m", "database", *LOOKS, *FORMS)),
 )
 NOTHING_COLLECTED = 5
 WIDTH = 80
@@ -43,17 +64,41 @@ def words(total: Counter[str]) -> str:
 
 
 def workers() -> list[str]:
-    number = os.environ.get("TEST_WORKERS") or str(min(os.cpu_count() or 1, 4))
+    # Two for each processor: tests of real processes mostly wait for them.
+    number = os.environ.get("TEST_WORKERS") or str(min(2 * (os.cpu_count() or 1), 4))
     return ["-n", number, "--dist", "worksteal"] if number != "0" else []
+
+
+def chosen() -> list[tuple[str, str, tuple[str, ...]]]:
+    """
+    Return the runs that `TEST_RUNS` names, else all.
+
+    :raises SystemExit: when it names a database that there is no run for
+    """
+    known = [database for _, database, _ in RUNS]
+    named = [name.strip() for name in os.environ.get("TEST_RUNS", "").split(",")]
+    unknown = sorted({name for name in named if name} - set(known))
+    if unknown:
+        raise SystemExit(
+            f"TEST_RUNS must name some of {', '.join(known)}, separated by commas; "
+            f"got {', '.join(unknown)}"
+        )
+    return [run for run in RUNS if run[1] in named] or list(RUNS)
 
 
 def main(arguments: list[str]) -> int:
     """Run pytest once per database; answer the first status that is not success."""
     began = time.monotonic()
     status = 0
+    runs = chosen()
     totals: dict[str, Counter[str]] = {}
+    missing = {"mariadb": databases.missing_for_mariadb()}
     with tempfile.TemporaryDirectory(prefix="apscheduler-reports-") as folder:
-        for name, database, options in RUNS:
+        for name, database, options in runs:
+            if missing.get(database):
+                totals[name] = Counter()
+                status = status or int(bool(os.environ.get("REQUIRE_ALL")))
+                continue
             print(f"\n{f' {name} ':=^{WIDTH}}", flush=True)
             report = Path(folder, f"{database}.json")
             done = subprocess.run(
@@ -68,9 +113,11 @@ def main(arguments: list[str]) -> int:
             if done.returncode == NOTHING_COLLECTED and options and arguments:
                 continue  # the tests asked for do not touch the database
             status = status or done.returncode
-    print(f"\n{' both databases ':=^{WIDTH}}")
-    for name, total in totals.items():
-        print(f"{name:11}{words(total) or 'no tests ran'}")
+    print(f"\n{' all databases ':=^{WIDTH}}")
+    for name, database, _ in runs:
+        why = missing.get(database)
+        none = f"not tested: it {why}" if why else "no tests ran"
+        print(f"{name:11}{words(totals[name]) or none}")
     seconds = time.monotonic() - began
     summary = words(sum(totals.values(), Counter())) or "no tests ran"
     print(f"{f' {summary} in {seconds:.2f}s ':=^{WIDTH}}", flush=True)

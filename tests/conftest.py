@@ -31,6 +31,9 @@ def pytest_report_header(config: pytest.Config) -> str:
         from django.db.backends.postgresql.psycopg_any import is_psycopg3
 
         text += f", psycopg {3 if is_psycopg3 else 2}" if VERSION >= (4, 2) else ""
+    if connection.vendor == "mysql":
+        # "MySQLdb" is that of mysqlclient.
+        text += f", driver {connection.Database.__name__}"
     return text
 
 

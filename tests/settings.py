@@ -25,6 +25,8 @@ INSTALLED_APPS = [
     "django_apscheduler",
 ]
 MIDDLEWARE = [
+    # Here rather than in the tests that ask for it: a live server reads this once.
+    "tests.admin.csp.StrictPolicy",
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",

@@ -14,7 +14,7 @@ from django.db import connection
 from django.test import override_settings
 
 from django_apscheduler import connections, events, signals, util
-from django_apscheduler.executors import base, pool
+from django_apscheduler.executors import base, children
 
 
 def test_the_engine_has_djangos_time_zone():
@@ -28,7 +28,7 @@ def test_hooks_are_registered_once_however_often_the_app_loads():
     assert base._before_run.count(connections.before_work) == 1
     assert base._after_run.count(connections.after_work) == 1
     reference = "django_apscheduler.apps:set_up_child"
-    assert pool.child_initializers.count(reference) == 1
+    assert children.child_initializers.count(reference) == 1
     assert callable(util.ref_to_obj(reference))
 
 

@@ -48,6 +48,16 @@ def test_e001_each_mistake_in_the_dictionary():
     assert found[1].msg.startswith("settings.APSCHEDULER: timezone must be the name of")
 
 
+def test_e010_what_hides_arguments_is_a_list_of_texts():
+    assert checks.check_redaction() == []
+    for wrong, got in (("token", "'token'"), (["token", 3], "3"), (["_"], "'_'")):
+        with override_settings(APSCHEDULER_REDACT_ARGUMENTS=wrong):
+            (found,) = checks.check_redaction()
+        assert ids([found]) == ["E010"]
+        assert found.msg.startswith("settings.APSCHEDULER_REDACT_ARGUMENTS must ")
+        assert found.msg.endswith(f"; got {got}.")
+
+
 def test_e002_aliases_and_references_that_name_nothing():
     mistakes = {
         "executors": {"a": {"type": "treadpool"}, "b": {"class": "nowhere:Pool"}},

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+import time
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -82,3 +83,16 @@ def test_a_process_can_be_given_a_clock_that_is_wrong(offset, expected):
         text=True,
     )
     assert expected in done.stdout + done.stderr
+
+
+@pytest.mark.skipif(
+    not hasattr(time, "CLOCK_BOOTTIME"), reason="needs CLOCK_BOOTTIME: run it on Linux"
+)
+def test_durations_go_on_while_the_machine_is_suspended(monkeypatch):
+    real = time.clock_gettime
+    suspended = {time.CLOCK_BOOTTIME: 3600}
+    before = clock.SystemClock().monotonic()
+    monkeypatch.setattr(
+        time, "clock_gettime", lambda id: real(id) + suspended.get(id, 0)
+    )
+    assert 3600 <= clock.SystemClock().monotonic() - before < 3660

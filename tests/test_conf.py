@@ -118,7 +118,13 @@ class Defaults(SimpleTestCase):
         )
         self.assertEqual(found.timezone, ZoneInfo("Europe/Berlin"))
         self.assertEqual(
-            found.retention, {"days": 30, "rows": 10_000, "finished_job_days": 7}
+            found.retention,
+            {
+                "days": 30,
+                "rows": 10_000,
+                "finished_job_days": 7,
+                "rollup_days": 400,
+            },
         )
         self.assertEqual(
             (found.release, found.using, found.drain_timeout), ("", None, 30)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import threading
 from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
-from django.db import connection, connections, models, transaction
+from django.db import OperationalError, connection, connections, models, transaction
 from django.db.models import F, Max
 from django.test.utils import isolate_apps
 
+from django_apscheduler import db as database
 from django_apscheduler.db import (
     DatabaseNow,
     KeyField,
@@ -42,7 +45,7 @@ def zones(request, settings, db):
 
 
 def save(id, time):
-    DjangoJob.objects.create(id=id, next_run_time=time)
+    return DjangoJob.objects.create(id=id, next_run_time=time)
 
 
 @pytest.mark.usefixtures("zones")
@@ -130,14 +133,58 @@ def test_a_form_shows_and_reads_local_times(settings, use_tz):
 @pytest.mark.django_db
 def test_keys_are_compared_byte_by_byte():
     save("report", FIRST)
-    save("Report", SECOND)
+    others = [
+        "Report",
+        "réport",
+        "report ",
+        " report",
+        "report\t",
+        "",
+        "repor\N{PILE OF POO}",
+    ]
+    for other in others:
+        save(other, SECOND)
     assert DjangoJob.objects.get(pk="report").next_run_time == FIRST
+    assert set(DjangoJob.objects.values_list("pk", flat=True)) == {"report", *others}
 
 
-def test_mysql_is_told_to_compare_keys_byte_by_byte(monkeypatch):
-    monkeypatch.setattr(connection, "vendor", "mysql")
-    parameters = KeyField(max_length=5).db_parameters(connection)
-    assert parameters["collation"] == "utf8mb4_bin"
+@pytest.mark.parametrize(
+    ("mariadb", "version", "collation"),
+    [
+        (True, (10, 6, 1), "utf8mb4_nopad_bin"),
+        (False, (8, 4, 0), "utf8mb4_0900_bin"),
+        (False, (8, 0, 16), "utf8mb4_bin"),
+    ],
+)
+def test_mysql_is_told_to_compare_keys_byte_by_byte(mariadb, version, collation):
+    server = SimpleNamespace(
+        vendor="mysql",
+        mysql_is_mariadb=mariadb,
+        mysql_version=version,
+        data_types=connection.data_types,
+        data_type_check_constraints={},
+        ops=connection.ops,
+    )
+    parameters = KeyField(max_length=5).db_parameters(server)
+    assert parameters["collation"] == collation
+
+
+@pytest.mark.django_db
+def test_uuids_have_one_form_whatever_release_of_django_made_the_table():
+    job = save("report", FIRST)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT uid FROM django_apscheduler_djangojob")
+        ((stored,),) = cursor.fetchall()
+        table = connection.introspection.get_table_description(
+            cursor, "django_apscheduler_djangojob"
+        )
+    if connection.vendor == "mysql":
+        assert stored == job.uid.hex
+        (column,) = (column for column in table if column.name == "uid")
+        assert column.display_size == 32
+    assert UUID(str(stored)) == job.uid
+    job.refresh_from_db()
+    assert DjangoJob.objects.get(uid=str(job.uid)) == job
 
 
 @pytest.mark.django_db
@@ -159,6 +206,8 @@ def test_the_index_of_few_rows_is_partial_where_it_can_be(
         def __str__(self):
             return self.key
 
+    if partial and not connection.features.supports_partial_indexes:
+        pytest.skip("this database has no partial indexes")
     monkeypatch.setattr(connection.features, "supports_partial_indexes", partial)
     index = PartialIndex(key="key", column="status", values=["a"], name="few")
     assert index.clone().deconstruct() == index.deconstruct()
@@ -231,3 +280,63 @@ class TestPrivateConnection:
             own.ensure_connection()
             own.close_if_unusable_or_obsolete()
             assert own.connection is not None
+
+
+class PostgreSQLError(Exception):
+    def __init__(self, sqlstate):
+        self.sqlstate = sqlstate
+
+
+def ended(code):
+    """Return what Django raises when the database ends a transaction."""
+    if isinstance(code, int):
+        return OperationalError(code, "Deadlock found when trying to get lock")
+    error = OperationalError("deadlock detected")
+    error.__cause__ = PostgreSQLError(code)
+    return error
+
+
+@pytest.mark.parametrize("code", [1213, "40P01", "40001"])
+@pytest.mark.django_db(transaction=True)
+def test_what_was_ended_as_a_deadlock_begins_again(code, monkeypatch):
+    monkeypatch.setattr(database, "REPEAT_SECONDS", 0)
+    answers = [ended(code), ended(code), "done"]
+
+    def act():
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    assert database.repeat_deadlocks("default", act) == "done"
+    answers = [ended(code)] * 99
+    with pytest.raises(OperationalError):
+        database.repeat_deadlocks("default", act)
+    assert len(answers) == 99 - database.REPEATS - 1
+    answers = [ended(code), "done"]
+    with pytest.raises(OperationalError), transaction.atomic():
+        database.repeat_deadlocks("default", act)
+    assert answers == ["done"]
+
+
+@pytest.mark.parametrize("code", [1205, 2006, "55P03"])
+@pytest.mark.django_db(transaction=True)
+def test_other_errors_do_not(code):
+    calls = []
+
+    def act():
+        calls.append(code)
+        raise ended(code)
+
+    with pytest.raises(OperationalError):
+        database.repeat_deadlocks("default", act)
+    assert calls == [code]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_error_that_says_nothing_is_no_deadlock():
+    def act():
+        raise OperationalError
+
+    with pytest.raises(OperationalError):
+        database.repeat_deadlocks("default", act)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.test import TestCase
 from django.test.utils import CaptureQueriesContext
 
-from django_apscheduler import housekeeping
+from django_apscheduler import housekeeping, rollups
 from django_apscheduler.housekeeping import Deleted, prune
 from django_apscheduler.models import (
     DjangoJob,
@@ -19,7 +20,12 @@ from django_apscheduler.models import (
 )
 
 NOW = datetime(2026, 5, 30, 12, 0, tzinfo=timezone.utc)
-KEEP_ALL = {"days": None, "rows": None, "finished_job_days": None}
+KEEP_ALL = {
+    "days": None,
+    "rows": None,
+    "finished_job_days": None,
+    "rollup_days": None,
+}
 
 
 def run(days, status="Executed", job="a"):
@@ -88,11 +94,8 @@ class ByAge(TestCase):
         finally:
             housekeeping.PRUNE_ROWS = housekeeping_rows
         self.assertEqual(left(), [91])
-        deletes = [
-            q
-            for q in queries
-            if 'DELETE FROM "django_apscheduler_djangojobex' in q["sql"]
-        ]
+        table = connection.ops.quote_name(DjangoJobExecution._meta.db_table)
+        deletes = [q for q in queries if f"DELETE FROM {table}" in q["sql"]]
         # The last piece is the row that stays.
         self.assertEqual(len(deletes), 3)
 
@@ -106,13 +109,16 @@ class ByAge(TestCase):
                 lease_until=NOW - timedelta(days=days),
             )
         for days in (31, 29):
-            SchedulerCommand.objects.create(
-                kind="run", token=str(days), created_time=NOW - timedelta(days=days)
-            )
-        self.assertEqual(self.prune(), Deleted(processes=1, commands=1))
+            asked = NOW - timedelta(days=days)
+            for token, done in ((f"{days} done", asked), (f"{days} open", None)):
+                SchedulerCommand.objects.create(
+                    kind="run", token=token, created_time=asked, done_time=done
+                )
+        self.assertEqual(self.prune(), Deleted(processes=1, commands=2))
         hosts = SchedulerProcess.objects.order_by("host").values_list("host", flat=True)
         self.assertEqual(list(hosts), ["alive31", "dead29"])
-        self.assertEqual(SchedulerCommand.objects.get().token, "29")
+        left = set(SchedulerCommand.objects.values_list("token", flat=True))
+        self.assertEqual(left, {"29 done", "29 open"})
 
 
 class ByNumber(TestCase):
@@ -163,12 +169,226 @@ class FinishedJobs(TestCase):
         execution = run(8, "Started execution", job="old")
         self.assertEqual(self.prune(), Deleted())
         execution.status = "Executed"
+        execution.finished_time = NOW - timedelta(days=6)
+        execution.save()
+        # The days are counted from the end of its last run.
+        self.assertEqual(self.prune(), Deleted())
+        execution.finished_time = NOW - timedelta(days=8)
         execution.save()
         self.assertEqual(self.prune(), Deleted(jobs=1))
 
 
+class Turns(TestCase):
+    """Of any number of schedulers one keeps house."""
+
+    HOUR = timedelta(hours=1)
+
+    def work(self, now=NOW):
+        """Keep house to the end; answer how many rows each step was about."""
+        return list(housekeeping.work("default", {**KEEP_ALL, "days": 30}, now))
+
+    def begin(self, now=NOW):
+        """Keep house as far as the first step."""
+        work = housekeeping.work("default", {**KEEP_ALL, "days": 30}, now)
+        next(work)
+        return work
+
+    def setUp(self):
+        run(31)
+        run(32)
+
+    def one_by_one(self):
+        rows, housekeeping.PRUNE_ROWS = housekeeping.PRUNE_ROWS, 1
+        self.addCleanup(setattr, housekeeping, "PRUNE_ROWS", rows)
+
+    def count(self):
+        """Have the roll-ups count what there is."""
+        list(rollups.steps("default", NOW - 2 * self.HOUR))
+        list(rollups.steps("default", NOW - self.HOUR))
+
+    def test_nobody_else_has_a_turn_while_somebody_is_at_it(self):
+        self.count()
+        self.one_by_one()
+        first = self.begin()
+        self.assertEqual(left(), [31])
+        self.assertEqual(self.work(), [])
+        self.assertEqual(left(), [31])
+        self.assertEqual(list(first), [1])
+        self.assertEqual(left(), [])
+
+    def test_one_that_died_is_followed_by_another(self):
+        self.count()
+        self.one_by_one()
+        dead = self.begin()
+        self.assertEqual(self.work(NOW + housekeeping.TURN), [])
+        later = NOW + housekeeping.TURN + timedelta(seconds=1)
+        self.assertEqual(self.work(later), [1])
+        self.assertEqual(left(), [])
+        dead.close()
+
+    def test_one_that_was_overtaken_stops(self):
+        self.count()
+        self.one_by_one()
+        run(33)
+        self.count()
+        clock = [NOW]
+        turn = housekeeping._Turn("default", None)
+        turn.now = lambda: clock[0]
+        self.assertTrue(turn.take())
+        clock[0] += housekeeping.TURN * 0.4
+        self.assertTrue(turn.keep())
+        clock[0] += housekeeping.TURN * 2
+        other = self.begin(clock[0])
+        self.assertFalse(turn.keep())
+        turn.give_back()
+        self.assertEqual(self.work(clock[0]), [])
+        other.close()
+
+    def test_one_that_stops_half_way_leaves_the_rest_to_the_next(self):
+        self.count()
+        self.one_by_one()
+        self.begin().close()
+        self.assertEqual(left(), [31])
+        self.assertEqual(self.work(), [1])
+
+    def test_it_is_done_once_an_hour_by_all_together(self):
+        self.count()
+        self.assertEqual(self.work(), [2])
+        run(40)
+        self.count()
+        self.assertEqual(self.work(NOW + self.HOUR - timedelta(seconds=1)), [])
+        self.assertEqual(left(), [40])
+        self.assertEqual(sum(self.work(NOW + self.HOUR)), 1)
+        self.assertEqual(left(), [])
+
+    def test_what_the_roll_ups_do_not_have_yet_stays(self):
+        self.count()
+        run(33)
+        self.assertEqual(sum(self.work()), 2)
+        self.assertEqual(left(), [33])
+        two_minutes = timedelta(minutes=2)
+        self.assertEqual(self.work(NOW + two_minutes), [1])
+        self.assertEqual(sum(self.work(NOW + self.HOUR)), 1)
+        self.assertEqual(left(), [])
+
+    def test_the_log_is_cleared_even_when_it_cannot_be_summed_up(self):
+        self.count()
+        run(33)
+        list(rollups.steps("default", NOW))
+
+        def refuse(execute, sql, *rest):
+            if sql.startswith("INSERT") and "executionrollup" in sql:
+                raise DatabaseError("no room left")
+            return execute(sql, *rest)
+
+        later = NOW + self.HOUR
+        with connection.execute_wrapper(refuse), self.assertLogs(level="ERROR") as logs:
+            self.assertEqual(sum(self.work(later)), 3)
+        self.assertIn("Summing up the execution log failed", logs.output[0])
+        self.assertEqual(left(), [])
+
+    def test_sums_are_kept_longer_than_the_log(self):
+        list(rollups.steps("default", NOW - 2 * self.HOUR))
+        keep = {**KEEP_ALL, "days": 30, "rollup_days": 400}
+        list(housekeeping.work("default", keep, NOW))
+        self.assertEqual(left(), [])
+        month = NOW - timedelta(days=40)
+        self.assertEqual(len(rollups.hours("default", month)), 2)
+        later = NOW + timedelta(days=400 - 31)
+        list(housekeeping.work("default", keep, later))
+        self.assertEqual(len(rollups.hours("default", month)), 1)
+
+
+#: Tables that may hold millions of rows.
+LONG = (DjangoJobExecution._meta.db_table, DjangoJob._meta.db_table)
+
+
+def plan(sql, params):
+    """Return how the database would find the rows, one line for each step."""
+    begin = "EXPLAIN QUERY PLAN" if connection.vendor == "sqlite" else "EXPLAIN"
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            # A table of a few rows is read as a whole unless that is forbidden.
+            cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute(f"{begin} {sql}", params)
+        return [str(row[-1]) for row in cursor.fetchall()]
+
+
+def whole_tables(lines):
+    """Return the steps of a plan that read a long table from its begin to its end."""
+    whole = re.compile(rf"(SCAN ({'|'.join(LONG)})\b(?! USING COVERING)|Seq Scan on)")
+    return [line for line in lines if whole.search(line)]
+
+
+@pytest.mark.skipif(
+    connection.vendor not in ("sqlite", "postgresql"),
+    reason="reads the plans of SQLite and PostgreSQL: run it on one of these",
+)
+@pytest.mark.django_db
+class TestPlans:
+    """Housekeeping of a million rows finds its way along indexes."""
+
+    @pytest.fixture
+    def seen(self):
+        statements = []
+
+        def note(execute, sql, params, many, context):
+            if sql.startswith(("SELECT", "DELETE")) and any(t in sql for t in LONG):
+                statements.append((sql, params))
+            return execute(sql, params, many, context)
+
+        with connection.execute_wrapper(note):
+            yield statements
+
+    def fill(self):
+        DjangoJob.objects.create(id="a")
+        DjangoJob.objects.create(
+            id="done", state="finished", finished_time=NOW - timedelta(days=8)
+        )
+        for number in range(12):
+            run(36 - number, "Error!" if number % 3 else "Executed")
+
+    def test_clearing(self, seen, monkeypatch):
+        monkeypatch.setattr(housekeeping, "PRUNE_ROWS", 2)
+        self.fill()
+        keep = {"days": 30, "rows": 5, "finished_job_days": 7, "rollup_days": 400}
+        deleted = prune("default", keep, NOW)
+        assert (deleted.executions, deleted.jobs) == (7, 1)
+        statements = list(seen)
+        assert len(statements) >= 10
+        for sql, params in statements:
+            assert whole_tables(plan(sql, params)) == [], sql
+
+    def test_finished_jobs_are_found_by_their_own_index(self, seen):
+        self.fill()
+        prune("default", {**KEEP_ALL, "finished_job_days": 7}, NOW)
+        sql, params = next((s, p) for s, p in seen if "EXISTS" in s)
+        assert any("apscheduler_job_finished" in line for line in plan(sql, params))
+
+    def test_summing_up(self, seen):
+        self.fill()
+        list(rollups.steps("default", NOW))
+        list(rollups.steps("default", NOW + timedelta(minutes=2)))
+        assert len(rollups.hours("default", NOW - timedelta(days=50))) == 12
+        statements = list(seen)
+        assert len(statements) >= 3
+        for sql, params in statements:
+            assert whole_tables(plan(sql, params)) == [], sql
+
+    def test_a_table_read_as_a_whole_would_be_seen(self):
+        table = LONG[0]
+        lines = [f"SCAN {table}", f"SCAN {table} USING INDEX x", f"Seq Scan on {table}"]
+        assert whole_tables(lines) == lines
+        assert whole_tables([f"SCAN {table} USING COVERING INDEX x"]) == []
+
+
 @pytest.mark.django_db
 def test_an_empty_database_costs_few_queries(django_assert_max_num_queries):
-    with django_assert_max_num_queries(6):
-        everything = {"days": 30, "rows": 10_000, "finished_job_days": 7}
+    with django_assert_max_num_queries(7):
+        everything = {
+            "days": 30,
+            "rows": 10_000,
+            "finished_job_days": 7,
+            "rollup_days": 400,
+        }
         assert prune("default", everything, NOW) == Deleted()

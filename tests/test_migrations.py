@@ -77,6 +77,24 @@ SCHEMA = {
         CREATE INDEX django_apscheduler_djangojobexecution_job_id_daf5090a_like ON
             django_apscheduler_djangojobexecution (job_id varchar_pattern_ops);
     """,
+    "mysql": """
+        CREATE TABLE django_apscheduler_djangojob (id varchar(255) NOT NULL PRIMARY
+            KEY, next_run_time datetime(6) NULL, job_state longblob NOT NULL);
+        CREATE INDEX django_apscheduler_djangojob_next_run_time_2f022619 ON
+            django_apscheduler_djangojob (next_run_time);
+        CREATE TABLE django_apscheduler_djangojobexecution (id bigint AUTO_INCREMENT
+            NOT NULL PRIMARY KEY, status varchar(50) NOT NULL, run_time datetime(6)
+            NOT NULL, duration numeric(15, 2) NULL, finished numeric(15, 2) NULL,
+            exception varchar(1000) NULL, traceback longtext NULL, job_id
+            varchar(255) NOT NULL);
+        ALTER TABLE django_apscheduler_djangojobexecution ADD CONSTRAINT
+            django_apscheduler_djangojobexecution_job_id_daf5090a_fk FOREIGN KEY
+            (job_id) REFERENCES django_apscheduler_djangojob (id);
+        ALTER TABLE django_apscheduler_djangojobexecution ADD CONSTRAINT
+            unique_job_executions UNIQUE (job_id, run_time);
+        CREATE INDEX django_apscheduler_djangojobexecution_run_time_16edd96b ON
+            django_apscheduler_djangojobexecution (run_time);
+    """,
 }
 
 
@@ -87,7 +105,7 @@ def migrate(*target):
 def run(sql, *params):
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
-        return cursor.fetchall() if cursor.description else None
+        return list(cursor.fetchall()) if cursor.description else None
 
 
 @pytest.fixture
@@ -165,6 +183,22 @@ def test_an_existing_installation_keeps_its_jobs_and_its_log():
     ]
     assert SchedulerControl.objects.get().paused is False
     assert (FIRST in {name for app, name in applied() if app == APP}) is True
+    assert indexes_of("job_id") == ["apscheduler_exec_job"]
+
+
+def indexes_of(column):
+    with connection.cursor() as cursor:
+        found = connection.introspection.get_constraints(
+            cursor, "django_apscheduler_djangojobexecution"
+        )
+    return [
+        name
+        for name, about in found.items()
+        if about["columns"][:1] == [column]
+        and (about["index"] or about["foreign_key"])
+        # Partial where that is possible, and otherwise over another column first.
+        and name != "apscheduler_exec_active"
+    ]
 
 
 def applied():
@@ -186,7 +220,7 @@ def test_an_upgraded_job_is_added_again_under_its_id():
 @pytest.mark.usefixtures("legacy")
 def test_times_stored_without_a_zone_are_converted_once(settings):
     if connection.vendor == "postgresql":
-        pytest.skip("PostgreSQL stores instants; run on SQLite to see the conversion")
+        pytest.skip("PostgreSQL stores instants: there is nothing to convert")
     settings.USE_TZ, settings.TIME_ZONE = False, "Europe/Berlin"
     fill(due="2026-05-30 12:00:00")
     migrate()
@@ -221,8 +255,9 @@ def test_going_back_leaves_what_the_earlier_tables_can_hold():
 
 def test_a_new_database_gets_the_same_tables():
     loader = MigrationLoader(connection)
-    assert loader.graph.leaf_nodes(APP) == [(APP, "0002_schedule")]
+    assert loader.graph.leaf_nodes(APP) == [(APP, "0003_rollups")]
     assert (APP, FIRST) in loader.applied_migrations
+    assert indexes_of("job_id") == ["apscheduler_exec_job"]
 
 
 def test_a_scheduler_without_the_tables_says_how_to_get_them():
@@ -232,3 +267,34 @@ def test_a_scheduler_without_the_tables_says_how_to_get_them():
             DjangoJobStore().start(Owner(), "default", run=True)
     finally:
         migrate()
+
+
+@pytest.mark.skipif(
+    connection.vendor != "mysql", reason="only MySQL and MariaDB mix character sets"
+)
+def test_tables_hold_any_text_whatever_the_character_set_of_the_database():
+    def remake(charset):
+        migrate("zero")
+        run(f"ALTER DATABASE CHARACTER SET {charset}")
+        migrate()
+
+    remake("latin1")
+    try:
+        job = DjangoJob.objects.create(
+            id="\N{PILE OF POO}", error="\u2192 \N{PILE OF POO}"
+        )
+        DjangoJobExecution.objects.create(
+            job=job, run_time=datetime(2026, 6, 1, tzinfo=UTC), traceback=job.error
+        )
+        assert DjangoJob.objects.get().error == "\u2192 \N{PILE OF POO}"
+        assert DjangoJobExecution.objects.get().traceback == job.error
+        assert indexes_of("job_id") == ["apscheduler_exec_job"]
+        collations = run(
+            "SELECT column_name FROM information_schema.columns "
+            "WHERE table_schema = DATABASE() AND collation_name = 'utf8mb4_nopad_bin' "
+            "AND table_name LIKE 'django_apscheduler_djangojob%%'"
+        )
+        names = sorted(name for (name,) in collations)
+        assert names == ["executor", "executor", "fire_key", "id", "job_id"]
+    finally:
+        remake("utf8mb4")

@@ -298,3 +298,17 @@ def test_jobs_with_the_same_text_take_an_anchor_each(trigger):
     first.get_next_fire_time(None, datetime(2026, 1, 1, tzinfo=timezone.utc))
     assert first.anchor is not None
     assert second.anchor is None
+
+
+def test_arguments_hold_no_triggers_whose_classes_would_be_imported():
+    for text in (
+        '[{"$trigger":{"type":"tests.never_imported:Own","args":{}}}]',
+        '{"a":{"$tuple":[{"$trigger":{"type":"tests.never_imported:Own"}}]}}',
+        '{"a":{"$dict":{"$b":{"$trigger":{"type":"tests.never_imported:Own"}}}}}',
+    ):
+        with pytest.raises(
+            SerializationError, match="expected a known tag; got '.trig"
+        ):
+            load_arguments(text)
+    combined = OrTrigger([IntervalTrigger(hours=1), IntervalTrigger(hours=2)])
+    assert load_trigger(dump_trigger(combined)) == combined

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
+from unittest import mock
 
 import pytest
-from django.db import connection
+from django.db import connection, connections
 from django.test import TestCase, override_settings
 
 from django_apscheduler import clock, registry, serialization, sync
@@ -236,9 +240,12 @@ class Disabling(SyncCase):
 class Deploys(SyncCase):
     """Old and new releases at once."""
 
-    def process(self, release, declared, *, started=NOW, lease=60, state="alive"):
+    def process(
+        self, release, declared, *, started=NOW, lease=60, state="alive", pk=None
+    ):
         now = database_now(connection.alias)
         return SchedulerProcess.objects.create(
+            pk=pk,
             host="elsewhere",
             pid=1,
             state=state,
@@ -248,9 +255,16 @@ class Deploys(SyncCase):
             declarations=serialization.canonical(declared),
         )
 
-    def synchronise(self, release="", started=NOW):
-        with override_settings(APSCHEDULER={"release": release}):
-            return synchronise(started_time=started)
+    def synchronise(self, release="", started=NOW, **columns):
+        """Synchronise as a process that started then."""
+        own = self.process(release, [], started=started, **columns)
+        own.host, own.pid = socket.gethostname(), os.getpid()
+        own.save()
+        try:
+            with override_settings(APSCHEDULER={"release": release}):
+                return synchronise()
+        finally:
+            own.delete()
 
     def test_the_higher_release_has_the_say(self):
         self.process("1.10", ["r"])
@@ -264,6 +278,24 @@ class Deploys(SyncCase):
         self.assertEqual(self.synchronise(started=NOW).newer, ["r"])
         later = NOW + timedelta(seconds=2)
         self.assertEqual(self.synchronise(started=later).added, ["r"])
+
+    def test_of_two_that_started_at_one_moment_one_has_the_say(self):
+        self.declare()
+        first = self.process("", ["r"])
+        self.assertEqual(self.synchronise().added, ["r"])
+        self.assertEqual(self.synchronise(pk=first.pk - 1).newer, ["r"])
+
+    def test_a_wrong_clock_makes_no_process_older_than_it_is(self):
+        """Its row tells when it started, and that is by the database's clock."""
+        self.declare()
+        self.process("", ["r"], started=NOW - timedelta(seconds=1))
+        with mock.patch.object(clock, "_clock", clock.SystemClock(-3600)):
+            self.assertEqual(self.synchronise().added, ["r"])
+
+    def test_a_command_is_the_latest_of_its_release(self):
+        self.declare()
+        self.process("", ["r"], started=database_now(connection.alias))
+        self.assertEqual(synchronise().added, ["r"])
 
     def test_what_the_newer_one_does_not_declare_is_the_older_ones(self):
         self.process("2", ["new"])
@@ -287,8 +319,6 @@ class Deploys(SyncCase):
         self.assertEqual(self.synchronise("1").added, ["r"])
 
     def test_the_own_row_is_not_a_rival(self):
-        import os
-
         row = self.process("", ["r"], started=NOW + timedelta(seconds=1))
         SchedulerProcess.objects.filter(pk=row.pk).update(
             host=socket.gethostname(), pid=os.getpid()
@@ -299,6 +329,61 @@ class Deploys(SyncCase):
             sync.publish()
         row.refresh_from_db()
         self.assertEqual((row.release, row.declarations), ("7", '["r"]'))
+
+
+class UnreadableRows(SyncCase):
+    """Rows whose signature does not hold, as after a new SECRET_KEY."""
+
+    def test_a_job_gone_from_the_code_is_disabled_all_the_same(self):
+        self.declare()
+        synchronise()
+        DjangoJob.objects.update(signature="")
+        self.drop()
+        self.assertEqual(synchronise().disabled, ["r"])
+        self.assertEqual(self.job().state, "disabled")
+
+    def test_a_change_in_the_code_makes_the_row_good_again(self):
+        self.declare()
+        synchronise()
+        DjangoJob.objects.update(signature="")
+        self.declare(max_instances=7)
+        self.assertEqual(synchronise().changed, {"r": ["max_instances", "signature"]})
+        self.assertEqual(self.job().max_instances, 7)
+        self.assertIsNotNone(registry.get_scheduler().get_job("r"))
+
+    def test_a_broken_one_is_as_declared_again(self):
+        self.declare()
+        synchronise()
+        DjangoJob.objects.update(signature="", state="broken", next_run_time=None)
+        self.assertEqual(synchronise().changed, {"r": ["signature"]})
+        self.assertEqual(self.job().state, "active")
+
+    def test_a_paused_one_stays_paused(self):
+        self.declare()
+        synchronise()
+        registry.get_scheduler().pause_job("r")
+        DjangoJob.objects.update(signature="")
+        self.declare(max_instances=7)
+        synchronise()
+        self.assertEqual((self.job().state, self.job().max_instances), ("paused", 7))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_processes_that_synchronise_at_once_take_turns():
+    together = threading.Barrier(6)
+
+    def synchronise_often():
+        try:
+            for _ in range(20):
+                together.wait(60)
+                with sync._editing("default"):
+                    DjangoJob.objects.exists()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(6) as pool:
+        done = [pool.submit(synchronise_often) for _ in range(6)]
+    assert [future.exception() for future in done] == [None] * 6
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,9 @@ def test_asint():
     assert util.asint(None) is None
 
 
+_original = test_asint
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
@@ -175,6 +178,30 @@ def test_arguments_are_checked_against_the_signature():
         util.check_callable_args(send, ["ana"], {"dayz": 2})
     with pytest.raises(ValueError, match="missing a required argument: 'to'"):
         util.check_callable_args(send, [], {})
+
+
+def test_a_function_that_has_changed_is_checked_anew():
+    def send(to, days):
+        pass
+
+    def other(to):
+        pass
+
+    util.check_callable_args(send, ["ana", 1], {})
+    send.__defaults__ = (1,)
+    util.check_callable_args(send, ["ana"], {})
+    send.__defaults__ = None
+    with pytest.raises(ValueError, match="missing a required argument: 'days'"):
+        util.check_callable_args(send, ["ana"], {})
+    send.__code__ = other.__code__
+    with pytest.raises(ValueError, match="too many positional arguments"):
+        util.check_callable_args(send, ["ana", 1], {})
+
+
+def test_a_reference_is_made_only_for_what_the_name_means_now(monkeypatch):
+    monkeypatch.setattr(f"{__name__}.test_asint", print)
+    with pytest.raises(ValueError, match="cannot be found again"):
+        util.obj_to_ref(_original)
 
 
 def test_the_earlier_packages_decorator_leaves_the_function_as_it_is():

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 from abc import ABC
+from asyncio import CancelledError
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from traceback import clear_frames, format_exception
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from django_apscheduler.events import (
     JobExecutionEvent,
 )
 from django_apscheduler.jobstores.base import (
+    CANCELLED,
     ERROR,
     EXECUTED,
     MISSED,
@@ -35,8 +37,9 @@ if TYPE_CHECKING:
 
 #: Look-ahead: runs claimed beyond the idle workers are as many as were completed in
 #: this many seconds, so that fast jobs flow in batches and slow ones are not hoarded.
-LOOK_AHEAD_SECONDS = 0.05
-LOOK_AHEAD_LIMIT = 500
+#: Half of it has to keep the workers busy while a claim of the other half is made.
+LOOK_AHEAD_SECONDS = 0.1
+LOOK_AHEAD_LIMIT = 1000
 
 
 class MaxInstancesReachedError(Exception):
@@ -47,6 +50,15 @@ class MaxInstancesReachedError(Exception):
             f'Job "{job.id}" has already reached its maximum number of instances '
             f"({job.max_instances})"
         )
+
+
+class RunCancelled(BaseException):
+    """
+    Raised inside a body whose run has been cancelled.
+
+    No `Exception`, like `asyncio.CancelledError`, so that an ``except Exception`` around
+    one item of work does not swallow it.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +76,23 @@ class CurrentRun:
     run_time: datetime
     attempt: int
     execution_id: int | None
+    _asked: Callable[[], bool] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether somebody has cancelled this run, so that the body should end."""
+        return self._asked is not None and self._asked()
+
+    def raise_if_cancelled(self) -> None:
+        """
+        End the body here if its run has been cancelled.
+
+        :raises RunCancelled: when it has
+        """
+        if self.cancelled:
+            raise RunCancelled(
+                f"the run of job {self.job_id} for {self.run_time} was cancelled"
+            )
 
 
 _current: ContextVar[tuple[Run, int] | None] = ContextVar("current_run", default=None)
@@ -84,6 +113,7 @@ def current_run() -> CurrentRun | None:
         run.run_times[index],
         run.attempt,
         None if ids is None else ids[index],
+        lambda: index in run.cancelled,
     )
 
 
@@ -104,6 +134,17 @@ def add_run_hooks(
         _before_run.append(before)
     if after is not None and after not in _after_run:
         _after_run.append(after)
+
+
+def call_between_hooks(func: Callable, *args: Any, **kwargs: Any) -> Any:
+    """Call ``func`` as a body is called: with the hooks of `add_run_hooks` around it."""
+    try:
+        for hook in _before_run:
+            hook()
+        return func(*args, **kwargs)
+    finally:
+        for hook in _after_run:
+            _call_quietly(hook)
 
 
 def add_coroutine_hook(hook: Callable[[], Awaitable[None]]) -> None:
@@ -129,10 +170,12 @@ def failed(run: Run, index: int, error: BaseException, **times: Any) -> Outcome:
     return Outcome(run, index, ERROR, exception=error, traceback=text, **times)
 
 
-def run_job(run: Run) -> list[Outcome]:
-    """Run the body once for each run time of ``run``, in the calling thread."""
-    outcomes = [_run_one(run, index) for index in range(len(run.run_times))]
-    return [outcome for outcome in outcomes if outcome is not None]
+def ended_by(run: Run, index: int, error: BaseException, started: datetime) -> Outcome:
+    """Return the outcome of a body that ended with an exception."""
+    finished = clock.now()
+    if index in run.cancelled and isinstance(error, (RunCancelled, CancelledError)):
+        return Outcome(run, index, CANCELLED, started, finished)
+    return failed(run, index, error, started_time=started, finished_time=finished)
 
 
 def call_enclosed(
@@ -145,7 +188,12 @@ def call_enclosed(
     return retval
 
 
-def _run_one(run: Run, index: int) -> Outcome | None:
+def run_body(run: Run, index: int) -> Outcome | None:
+    """
+    Run the body for one run time of ``run``, in the calling thread.
+
+    :return: None when the run has become another scheduler's, and nothing is kept
+    """
     job, enclose = run.job, run.enclose
     token = _current.set((run, index))
     started = clock.now()
@@ -162,9 +210,7 @@ def _run_one(run: Run, index: int) -> Outcome | None:
         tell_taken_over(run, index)
         return None
     except BaseException as error:  # noqa: BLE001 (SystemExit must not end a worker)
-        return failed(
-            run, index, error, started_time=started, finished_time=clock.now()
-        )
+        return ended_by(run, index, error, started)
     else:
         finished = clock.now()
         settled = enclose is not None
@@ -185,28 +231,22 @@ def tell_taken_over(run: Run, index: int) -> None:
     )
 
 
-async def run_coroutine_job(run: Run) -> list[Outcome]:
-    """Await the body, an ``async def``, once for each run time of ``run``."""
+async def await_body(run: Run, index: int) -> Outcome:
+    """Await the body, an ``async def``, for one run time of ``run``."""
     job = run.job
-    outcomes = []
-    for index in range(len(run.run_times)):
-        token = _current.set((run, index))
-        started = clock.now()
-        try:
-            for hook in _before_coroutine:
-                await hook()
-            args, kwargs = resolve_arguments(job.args, job.kwargs)
-            retval = await job.func(*args, **kwargs)
-        except BaseException as error:  # noqa: BLE001 (a cancelled body has an outcome)
-            outcome = failed(
-                run, index, error, started_time=started, finished_time=clock.now()
-            )
-        else:
-            outcome = Outcome(run, index, EXECUTED, started, clock.now(), retval)
-        finally:
-            _current.reset(token)
-        outcomes.append(outcome)
-    return outcomes
+    token = _current.set((run, index))
+    started = clock.now()
+    try:
+        for hook in _before_coroutine:
+            await hook()
+        args, kwargs = resolve_arguments(job.args, job.kwargs)
+        retval = await job.func(*args, **kwargs)
+    except BaseException as error:  # noqa: BLE001 (a cancelled body has an outcome)
+        return ended_by(run, index, error, started)
+    else:
+        return Outcome(run, index, EXECUTED, started, clock.now(), retval)
+    finally:
+        _current.reset(token)
 
 
 def _call_quietly(hook: Callable[[], None]) -> None:
@@ -220,8 +260,9 @@ class BaseExecutor(ABC):
     """
     Runs the bodies of jobs.
 
-    A subclass overrides `submit`; one written for APScheduler 3 overrides
-    ``_do_submit_job`` and calls ``_run_job_success`` or ``_run_job_error`` when done.
+    A subclass overrides `submit`, and has `work` called where the bodies are to run; one
+    written for APScheduler 3 overrides ``_do_submit_job`` and calls ``_run_job_success``
+    or ``_run_job_error`` when done.
 
     :ivar max_workers: bodies that can run at once
     :cvar looks_ahead: whether runs may wait in the executor beyond its idle workers
@@ -242,6 +283,7 @@ class BaseExecutor(ABC):
     def _reset(self) -> None:
         self._count_lock = threading.Lock()
         self._idle = threading.Condition(self._count_lock)
+        self._cancel_lock = threading.Lock()
         self._runs: set[Run] = set()
         self._completed = 0
         self._wake_below = 0
@@ -313,6 +355,8 @@ class BaseExecutor(ABC):
 
     def submit(self, run: Run) -> None:
         """Start ``run`` or queue it; `finished` must follow exactly once."""
+        # Whether and when it begins is not ours to know.
+        run.index = 0
         self._handed_over.setdefault(run.job.id, []).append(run)
         self._do_submit_job(run.job, run.run_times)
 
@@ -327,18 +371,90 @@ class BaseExecutor(ABC):
         return self._scheduler.run_begins(run)
 
     def finished(self, run: Run, outcomes: list[Outcome]) -> None:
-        """Report how ``run`` ended; no outcomes when it was not ours any more."""
-        self._scheduler.run_finished(run, outcomes)
-        with self._idle:
-            self._runs.discard(run)
-            self._completed += 1
-            if self._direct and run.job.id in self._direct:
-                self._direct[run.job.id] -= 1
-            if not self._runs:
-                self._idle.notify_all()
-            room = len(self._runs) < self._wake_below
+        """
+        Report that ``run`` has ended, and how.
+
+        :param outcomes: those not reported yet; none for what was not ours any more
+        """
+        try:
+            self._scheduler.run_finished(run, outcomes)
+        finally:
+            with self._idle:
+                self._runs.discard(run)
+                self._completed += 1
+                if self._direct and run.job.id in self._direct:
+                    self._direct[run.job.id] -= 1
+                if not self._runs:
+                    self._idle.notify_all()
+                room = len(self._runs) < self._wake_below
         if room:
             self._scheduler.room_in_executor()
+
+    def work(
+        self, run: Run, call: Callable[[Run, int], Outcome | None] = run_body
+    ) -> None:
+        """
+        Run the bodies of ``run`` one after the other and report how each ended.
+
+        :param call: runs one of them, and answers how it ended
+        """
+        outcomes: list[Outcome] = []
+        try:
+            for index in self._beginning(run):
+                outcome = call(run, index)
+                if outcome is not None:
+                    outcomes.append(outcome)
+                if outcomes and index < len(run.run_times) - 1:
+                    # Not kept until the others have ended, for if this process dies
+                    # meanwhile nobody would know of it.
+                    told, outcomes = outcomes, []
+                    self._scheduler.run_finished(run, told)
+        except Exception:
+            self._logger.exception(
+                "Job %s: a run of it could not be told of", run.job.id
+            )
+        finally:
+            self.finished(run, outcomes)
+
+    def _beginning(self, run: Run) -> Iterator[int]:
+        """Give the positions of the run times whose body is to begin right now."""
+        for index in range(len(run.run_times)):
+            run.index = index
+            if index not in run.cancelled and not self.begin(run):
+                return
+            if index in run.cancelled:
+                self._tell_cancelled(run, index)
+            else:
+                yield index
+
+    # Cancelling.
+
+    def cancel(self, run: Run, index: int) -> None:
+        """
+        Have one run time of ``run`` not begin or, if its body runs, end.
+
+        A body can only be asked, unless the executor can do more; see `interrupt`.
+        """
+        with self._cancel_lock:
+            run.cancelled |= {index}
+        if run.index < index:
+            self._tell_cancelled(run, index)
+        elif run.index == index:
+            self.interrupt(run, index)
+
+    def interrupt(self, run: Run, index: int) -> None:
+        """End the running body of a cancelled run, in executors that can."""
+
+    def _tell_cancelled(self, run: Run, index: int) -> None:
+        """Report a run time that did not begin; who cancels and the worker may both."""
+        with self._cancel_lock:
+            if index in run.told:
+                return
+            run.told |= {index}
+        finished = clock.now()
+        self._scheduler.run_finished(
+            run, [Outcome(run, index, CANCELLED, finished_time=finished)]
+        )
 
     def take_back(self) -> list[Run]:
         """Return the runs that have not begun, which then never will, to be released."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django_apscheduler.executors.base import BaseExecutor, run_job
+from django_apscheduler.executors.base import BaseExecutor
 from django_apscheduler.jobstores.base import Run
 
 
@@ -19,4 +19,4 @@ class DebugExecutor(BaseExecutor):
     encloses = True
 
     def submit(self, run: Run) -> None:
-        self.finished(run, run_job(run) if self.begin(run) else [])
+        self.work(run)

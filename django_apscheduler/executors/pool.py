@@ -4,33 +4,24 @@ from __future__ import annotations
 
 import atexit
 import multiprocessing
-import os
-import pickle
-import sys
 import threading
 import weakref
 from collections.abc import Callable
-from concurrent.futures import Future
-from concurrent.futures import ProcessPoolExecutor as Pool
 from concurrent.futures.process import BrokenProcessPool
-from datetime import datetime
-from multiprocessing.connection import Connection
+from functools import partial
 from queue import Empty, SimpleQueue
-from traceback import format_exception
 from typing import Any
 
 from django_apscheduler import clock
 from django_apscheduler.executors import base
-from django_apscheduler.executors.base import BaseExecutor, CurrentRun, failed, run_job
-from django_apscheduler.executors.logs import mark_log_records
-from django_apscheduler.jobstores.base import (
-    ERROR,
-    EXECUTED,
-    Outcome,
-    Run,
-    RunTakenOver,
+from django_apscheduler.executors.base import BaseExecutor, failed
+from django_apscheduler.executors.children import (
+    LATE,
+    TAKEN_OVER,
+    Child,
+    outcome_of,
 )
-from django_apscheduler.util import ref_to_obj
+from django_apscheduler.jobstores.base import CANCELLED, Outcome, Run
 
 
 def _valid_workers(value: Any) -> int:
@@ -45,34 +36,16 @@ def _valid_workers(value: Any) -> int:
     return workers
 
 
-class ThreadPoolExecutor(BaseExecutor):
+class _Pool(BaseExecutor):
     """
-    Runs bodies in a pool of threads.
+    Threads that take runs from a queue.
 
-    Plugin alias: ``threadpool``
-
-    :param max_workers: the largest number of threads
-    :param pool_kwargs: as for `concurrent.futures.ThreadPoolExecutor`:
-        ``thread_name_prefix``, ``initializer`` and ``initargs``
+    They are ours rather than those of concurrent.futures because a Future for each run
+    costs more than everything else that the engine does for it.
     """
-
-    def __init__(self, max_workers: int = 10, pool_kwargs: dict | None = None):
-        self.max_workers = _valid_workers(max_workers)
-        options = dict(pool_kwargs or {})
-        self._thread_name_prefix = options.pop("thread_name_prefix", None)
-        self._initializer: Callable | None = options.pop("initializer", None)
-        self._initargs: tuple = options.pop("initargs", ())
-        if options:
-            raise TypeError(
-                "pool_kwargs may have thread_name_prefix, initializer and initargs; "
-                f"got {', '.join(sorted(options))}"
-            )
-        super().__init__()
 
     encloses = True
-
-    # The threads are ours rather than those of concurrent.futures because a Future for
-    # each run costs more than everything else that the engine does for it.
+    _thread_name_prefix: str | None = None
 
     def _reset(self) -> None:
         super()._reset()
@@ -94,23 +67,14 @@ class ThreadPoolExecutor(BaseExecutor):
     def _add_thread(self) -> None:
         prefix = self._thread_name_prefix or f"apscheduler-{self._alias}"
         thread = threading.Thread(
-            target=self._work, name=f"{prefix}_{len(self._threads)}", daemon=True
+            target=self._serve, name=f"{prefix}_{len(self._threads)}", daemon=True
         )
         self._threads.append(thread)
         thread.start()
 
-    def _work(self) -> None:
-        if self._initializer is not None:
-            self._initializer(*self._initargs)
-        take = self._queue.get
-        while (run := take()) is not None:
-            try:
-                self.finished(run, run_job(run) if self.begin(run) else [])
-            except Exception:
-                # Whatever fails here, a worker less would mean a slot less for ever.
-                self._logger.exception("Job %s: its outcome was not told", run.job.id)
-            # Nothing of the last run may live on while the thread waits.
-            del run
+    def _serve(self) -> None:
+        """Take runs until told to end; in a thread of the pool."""
+        raise NotImplementedError
 
     def take_back(self) -> list[Run]:
         runs, stops = [], 0
@@ -139,106 +103,61 @@ class ThreadPoolExecutor(BaseExecutor):
                     thread.join()
 
 
-def _shut_down(reference: weakref.ref[ThreadPoolExecutor]) -> None:
+def _shut_down(reference: weakref.ref[_Pool]) -> None:
     executor = reference()
     if executor is not None:
         executor.shutdown()
 
 
-#: References (``module:callable``) of what each process of a pool calls at its start.
-child_initializers: list[str] = []
+class ThreadPoolExecutor(_Pool):
+    """
+    Runs bodies in a pool of threads.
 
-#: What a process answers instead of a status when the run is another scheduler's.
-TAKEN_OVER = "taken over"
+    Plugin alias: ``threadpool``
 
+    :param max_workers: the largest number of threads
+    :param pool_kwargs: as for `concurrent.futures.ThreadPoolExecutor`:
+        ``thread_name_prefix``, ``initializer`` and ``initargs``
+    """
 
-def _start_child(
-    references: tuple[str, ...],
-    path: list[str],
-    pipe: Connection,
-    initializer: Callable | None,
-    initargs: tuple,
-) -> None:
-    """Make a new process of the pool ready for bodies."""
-    threading.Thread(target=_end_with_parent, args=(pipe,), daemon=True).start()
-    sys.path[:] = path
-    mark_log_records()
-    for reference in references:
-        ref_to_obj(reference)()
-    if initializer is not None:
-        initializer(*initargs)
+    def __init__(self, max_workers: int = 10, pool_kwargs: dict | None = None):
+        self.max_workers = _valid_workers(max_workers)
+        options = dict(pool_kwargs or {})
+        self._thread_name_prefix = options.pop("thread_name_prefix", None)
+        self._initializer: Callable | None = options.pop("initializer", None)
+        self._initargs: tuple = options.pop("initargs", ())
+        _refuse("thread_name_prefix, initializer and initargs", options)
+        super().__init__()
 
-
-def _end_with_parent(pipe: Connection) -> None:
-    # Only the parent holds the other end. Its death, kill -9 included, closes it; an
-    # orphan would go on with a run that another scheduler has taken over.
-    try:
-        pipe.recv()
-    except (EOFError, OSError):
-        pass
-    os._exit(1)
-
-
-def _run_in_child(
-    func: Callable | str,
-    args: tuple,
-    kwargs: dict,
-    current: CurrentRun,
-    enclose: Any,
-    index: int,
-) -> tuple[str, datetime, datetime, Any, str]:
-    """Run one body in a process of the pool; return status, times, value or error."""
-    token = base._current_in_child.set(current)
-    started = clock.now()
-    try:
-        body: Callable = ref_to_obj(func) if isinstance(func, str) else func
-        for hook in base._before_run:
-            hook()
-        if enclose is None:
-            result: Any = base.call_body(body, args, kwargs)
-        else:
-            result = base.call_enclosed(enclose, index, started, body, args, kwargs)
-        status, text = EXECUTED, ""
-    except RunTakenOver:
-        status, result, text = TAKEN_OVER, None, ""
-    except BaseException as error:  # noqa: BLE001 (SystemExit must not end the process)
-        status, text = ERROR, "".join(format_exception(error))
-        result = _portable(error)
-    finally:
-        base._current_in_child.reset(token)
-        for hook in base._after_run:
-            base._call_quietly(hook)
-    if status == EXECUTED:
-        result = _portable_value(result)
-    return status, started, clock.now(), result, text
+    def _serve(self) -> None:
+        if self._initializer is not None:
+            self._initializer(*self._initargs)
+        take = self._queue.get
+        while (run := take()) is not None:
+            try:
+                self.work(run)
+            except Exception:
+                # Whatever fails here, a worker less would mean a slot less for ever.
+                self._logger.exception("Job %s: its outcome was not told", run.job.id)
+            # Nothing of the last run may live on while the thread waits.
+            del run
 
 
-def _portable(error: BaseException) -> BaseException:
-    """Return ``error``, or what says the same, if it cannot travel between processes."""
-    error = error.with_traceback(None)
-    error.__cause__ = error.__context__ = None
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:
-        return RuntimeError(f"{type(error).__qualname__}: {error}")
-    return error
+def _refuse(known: str, options: dict[str, Any]) -> None:
+    if options:
+        raise TypeError(
+            f"pool_kwargs may have {known}; got {', '.join(sorted(options))}"
+        )
 
 
-def _portable_value(value: Any) -> Any:
-    try:
-        pickle.dumps(value)
-    except Exception:
-        return repr(value)
-    return value
-
-
-class ProcessPoolExecutor(BaseExecutor):
+class ProcessPoolExecutor(_Pool):
     """
     Runs bodies in a pool of processes, for work that keeps a processor busy.
 
     The processes are spawned, not forked: threads, locks and database connections do
     not survive a fork. They end within a second of their parent, even a killed one.
     The callable must be importable by name, and its arguments and exceptions pickle.
+    A process that dies fails the run it had, and is replaced.
 
     Plugin alias: ``processpool``
 
@@ -247,139 +166,93 @@ class ProcessPoolExecutor(BaseExecutor):
         ``mp_context``, ``initializer``, ``initargs`` and ``max_tasks_per_child``
     """
 
-    # A run that waits in the pool's queue counts as begun, so none may wait there.
+    # Processes are for slow bodies: a run is better off with a scheduler that is idle.
     looks_ahead = False
-    encloses = True
 
     def __init__(self, max_workers: int = 10, pool_kwargs: dict | None = None):
         self.max_workers = _valid_workers(max_workers)
-        self._pool_kwargs = dict(pool_kwargs or {})
-        self._pool: Pool | None = None
-        self._pool_lock = threading.Lock()
-        super().__init__()
-
-    def start(self, scheduler: Any, alias: str) -> None:
-        super().start(scheduler, alias)
-        self._open = True
-        self._pool = None
-
-    def _get_pool(self) -> Pool:
-        """Return the pool, made when the first run needs it or after it broke."""
-        with self._pool_lock:
-            if not self._open:
-                raise RuntimeError(f"executor {self._alias!r} has been shut down")
-            if self._pool is None:
-                self._pool = self._make_pool()
-            return self._pool
-
-    def _make_pool(self) -> Pool:
-        options = dict(self._pool_kwargs)
+        options = dict(pool_kwargs or {})
         context = options.pop("mp_context", None)
         if context is None or isinstance(context, str):
             context = multiprocessing.get_context(context or "spawn")
-        # The reading end goes to the children; the writing end is never written to,
-        # only kept for as long as the pool.
-        reader, writer = context.Pipe(duplex=False)
-        initargs = (
-            tuple(child_initializers),
-            list(sys.path),
-            reader,
-            options.pop("initializer", None),
-            options.pop("initargs", ()),
+        initializer = options.pop("initializer", None)
+        self._most_calls: int | None = options.pop("max_tasks_per_child", None)
+        # A thread for each process, which waits for it: so one that ends, or is ended,
+        # concerns the one run that it had.
+        self._make_child = partial(
+            Child, context, initializer, options.pop("initargs", ())
         )
-        pool = Pool(
-            self.max_workers, context, _start_child, initargs=initargs, **options
-        )
-        pool.lifeline = writer  # type: ignore[attr-defined]
-        return pool
+        _refuse("mp_context, initializer, initargs and max_tasks_per_child", options)
+        super().__init__()
 
-    def submit(self, run: Run) -> None:
-        if not self.begin(run):
-            self.finished(run, [])
-            return
-        self._submit_next(run, [])
+    def _reset(self) -> None:
+        super()._reset()
+        self._children: dict[Run, Child] = {}
 
-    def _submit_next(self, run: Run, outcomes: list[Outcome]) -> None:
-        """Send the next run time of ``run`` to the pool, or report when all are done."""
-        index = len(outcomes)
-        if index == len(run.run_times):
-            self.finished(run, outcomes)
-            return
-        job = run.job
-        func = job.func_ref or job.func
-        ids = run.execution_ids
-        current = CurrentRun(
-            job.id, run.run_times[index], run.attempt, ids[index] if ids else None
-        )
-        # concurrent.futures pickles on a thread of its own, and what fails there can
-        # wedge the pool; fail here, where the run can be told.
-        pickle.dumps((func, job.args, job.kwargs))
-        call = (func, job.stored_args, job.kwargs, current, run.enclose, index)
-        pool = self._get_pool()
+    def _serve(self) -> None:
+        child: Child | None = None
+        while (run := self._queue.get()) is not None:
+            try:
+                child = self._run(run, child)
+            except Exception:
+                self._logger.exception("Job %s: its outcome was not told", run.job.id)
+                child = None
+            del run
+        if child is not None:
+            child.close()
+
+    def _run(self, run: Run, child: Child | None) -> Child | None:
+        """Have ``child`` run a run's bodies; return the process for the next one."""
         try:
-            future = pool.submit(_run_in_child, *call)
-        except BrokenProcessPool:
-            # Broken by an earlier run and not used since.
-            self._discard(pool)
-            pool = self._get_pool()
-            future = pool.submit(_run_in_child, *call)
-        future.add_done_callback(lambda done: self._one_done(done, pool, run, outcomes))
-
-    def _one_done(
-        self, future: Future, pool: Pool, run: Run, outcomes: list[Outcome]
-    ) -> None:
-        index = len(outcomes)
+            self._children[run] = self._ready(child)
+        except Exception as error:
+            self._logger.error("No process for job %s: %s", run.job.id, error)
+            times = range(len(run.run_times))
+            self.finished(run, [failed(run, i, error) for i in times])
+            return None
         try:
-            status, started, finished, result, text = future.result()
+            self.work(run, self._call)
+        finally:
+            child = self._keep(self._children.pop(run))
+        return child
+
+    def _ready(self, child: Child | None) -> Child:
+        """Return a process that waits for work; before, so that its start costs no lease."""
+        child = None if child is None else self._keep(child)
+        return self._make_child() if child is None else child
+
+    def _keep(self, child: Child) -> Child | None:
+        """Return the process if it may run another body, else end it."""
+        if child.spent or (self._most_calls and child.calls >= self._most_calls):
+            child.close()
+            return None
+        return child
+
+    def _call(self, run: Run, index: int) -> Outcome | None:
+        """Run a body in the process that waits for it."""
+        started = clock.now()
+        try:
+            child = self._children[run] = self._ready(self._children[run])
+            answer = child.call(run, index)
+            while answer is not None and answer.status == LATE:
+                if not self.begin(run):
+                    return None
+                answer = child.call(run, index)
         except BaseException as error:  # noqa: BLE001
-            if isinstance(error, BrokenProcessPool):
-                self._discard(pool)
-                error = BrokenProcessPool(
-                    "the process that ran the job ended abruptly (killed, out of "
-                    "memory, or a crash in native code)"
-                )
-            outcomes.append(
-                failed(
-                    run,
-                    index,
-                    error,
-                    started_time=run.started_time,
-                    finished_time=clock.now(),
-                )
+            if index in run.cancelled and isinstance(error, BrokenProcessPool):
+                return Outcome(run, index, CANCELLED, started, clock.now())
+            return failed(
+                run, index, error, started_time=started, finished_time=clock.now()
             )
-        else:
-            if status == TAKEN_OVER:
-                base.tell_taken_over(run, index)
-                self.finished(run, outcomes)
-                return
-            outcome = Outcome(run, index, status, started, finished)
-            if status == EXECUTED:
-                outcome.retval = result
-                outcome.settled = run.enclose is not None
-            else:
-                outcome.exception, outcome.traceback = result, text
-            outcomes.append(outcome)
-        try:
-            self._submit_next(run, outcomes)
-        except BaseException as error:  # noqa: BLE001
-            rest = range(len(outcomes), len(run.run_times))
-            outcomes.extend(failed(run, i, error) for i in rest)
-            self.finished(run, outcomes)
+        if answer is None:
+            self._tell_cancelled(run, index)
+            return None
+        if answer.status == TAKEN_OVER:
+            base.tell_taken_over(run, index)
+            return None
+        return outcome_of(run, index, answer)
 
-    def _discard(self, pool: Pool) -> None:
-        # A broken pool ends its processes by itself. Shutting it down from here would
-        # wait for a lock that its own thread holds while it tells of the breakage.
-        with self._pool_lock:
-            if self._pool is pool:
-                self._logger.warning("The process pool broke and is made anew")
-                self._pool = None
-
-    def shutdown(self, wait: bool = True) -> None:
-        if wait:
-            # A run of several run times comes back to submit its next one.
-            self.wait_until_idle()
-        with self._pool_lock:
-            self._open = False
-            pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.shutdown(wait=wait)
+    def interrupt(self, run: Run, index: int) -> None:
+        child = self._children.get(run)
+        if child is not None:
+            child.interrupt(run, index)

@@ -6,9 +6,11 @@ import logging
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django_apscheduler import clock
 from django_apscheduler.planning import Plan, Skipped, plan
@@ -25,6 +27,10 @@ COALESCED = "Coalesced"
 LOST = "Lost"
 CANCELLED = "Cancelled"
 
+#: How long before its run time, in seconds, a store may hand out a run at most: claims
+#: take their time, and who begins them a little early has them in time.
+MOST_AHEAD_SECONDS = 0.02
+
 
 class JobLookupError(KeyError):
     """Raised when a job store has no job with the given id."""
@@ -37,10 +43,25 @@ class JobLookupError(KeyError):
         return str(self.args[0])
 
 
+class ExecutionLookupError(KeyError):
+    """Raised when no execution log has an execution with the given id."""
+
+    def __init__(self, execution_id: int):
+        super().__init__(f"No execution by the id of {execution_id} was found")
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 class ConflictingIdError(KeyError):
-    """Raised when a job is added whose id a job in the store has already."""
+    """
+    Raised when a job is added whose id a job in the store has already.
+
+    :ivar job_id: the id
+    """
 
     def __init__(self, job_id: str):
+        self.job_id = job_id
         super().__init__(
             f"Job identifier ({job_id}) conflicts with an existing job; choose another "
             "id, or give replace_existing=True to replace that job"
@@ -78,6 +99,10 @@ class Run:
     :ivar claim: the store's own token
     :ivar enclose: for transactional jobs, ``enclose(index, now)`` is a context manager
         around the body that gives a function to write its outcome with; it pickles
+    :ivar index: position in ``run_times`` of the body that runs, or -1 before the first
+    :ivar start_before: on the monotonic clock; nobody takes the run over before
+    :ivar cancelled: positions of the run times that somebody has cancelled
+    :ivar told: those of them that have been reported as such
     """
 
     job: Job
@@ -89,6 +114,10 @@ class Run:
     claim: Any = None
     enclose: Any = None
     started_time: datetime | None = None
+    index: int = -1
+    start_before: float = float("inf")
+    cancelled: frozenset[int] = frozenset()
+    told: frozenset[int] = frozenset()
 
 
 @dataclass(slots=True, eq=False)
@@ -132,18 +161,34 @@ class Lost:
     reason: str
 
 
+class Cancellation(NamedTuple):
+    """
+    What became of the wish to cancel an execution.
+
+    :ivar status: the execution's status now; one that is still claimed or started ends
+        where it runs
+    :ivar at_once: whether this very wish has cancelled it
+    """
+
+    job_id: str
+    run_time: datetime
+    status: str
+    at_once: bool = False
+
+
 @dataclass(slots=True)
 class Batch:
     """
     What one claim brought.
 
-    :ivar runs: to be submitted now
+    :ivar runs: to be submitted when their run time has come; it may be near, but to come
     :ivar skipped: occurrences of a job that will not run, with the reason
     :ivar removed: jobs whose schedule ended with this claim
     :ivar lost: executions given up because their scheduler died
     :ivar broken: jobs parked because they could not be restored, with the reason
-    :ivar next_run_time: when the store next has something due, aware; None for never
+    :ivar next_run_time: when to claim next, aware; None for never
     :ivar now: the present by the store's own clock, when that is not this process's
+    :ivar offset: what to add to this process's clock for the store's
     """
 
     runs: list[Run] = field(default_factory=list)
@@ -153,6 +198,7 @@ class Batch:
     broken: list[tuple[str, str]] = field(default_factory=list)
     next_run_time: datetime | None = None
     now: datetime | None = None
+    offset: timedelta = timedelta(0)
 
 
 class BaseJobStore(ABC):
@@ -181,8 +227,10 @@ class BaseJobStore(ABC):
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         # Here rather than in __init__, which stores written elsewhere may not call.
         self = super().__new__(cls)
-        #: Held by claims and by the scheduler's edits of a store that is not shared.
-        self.lock = threading.RLock()
+        #: Held by claims and by the scheduler's edits of a store that is not shared. A
+        #: shared one has its database's locks: whoever held this one while waiting for
+        #: those could wait for a transaction that waits for this.
+        self.lock = nullcontext() if cls.shared else threading.RLock()
         #: Runs going on, by job id.
         self._running = {}
         self._running_lock = threading.Lock()
@@ -190,7 +238,7 @@ class BaseJobStore(ABC):
         self._asked_for = []
         return self
 
-    lock: threading.RLock
+    lock: AbstractContextManager
     _running: dict[str, int]
     _running_lock: threading.Lock
     _asked_for: list[Job]
@@ -207,6 +255,12 @@ class BaseJobStore(ABC):
 
     def shutdown(self) -> None:
         """Free what the store holds; called when the scheduler shuts down."""
+
+    def turned(self) -> None:
+        """Called when the loop has gone round without claiming, because it is paused."""
+
+    def retire(self) -> None:
+        """Called when nothing more will be claimed; runs may still be under way."""
 
     def claim_due(self, free: dict[str, int], now: datetime | None = None) -> Batch:
         """
@@ -297,44 +351,103 @@ class BaseJobStore(ABC):
         return outcomes
 
     def may_start(self, run: Run) -> bool:
-        """Tell whether a claimed run is surely still ours, so that its body may begin."""
+        """
+        Tell whether a claimed run is surely still ours, so that its body may begin.
+
+        Sets ``run.start_before``.
+        """
+        return True
+
+    def can_write(self) -> bool:
+        """Tell whether the store takes writes, so that a failure lies with its content."""
+        try:
+            self.get_next_run_time()
+        except Exception:
+            return False
         return True
 
     def forget(self, run: Run) -> None:
         """Note that nothing more will be told of a run; its row is for the sweep."""
 
     def confirm_starts(self, runs: list[Run]) -> list[Run]:
-        """Record durably that runs have begun; return those that are still ours."""
+        """
+        Record durably that the runs' bodies begin; return those that are still ours.
+
+        Of a run of several run times it is the body at ``run.index``.
+        """
         return runs
+
+    def now(self) -> datetime:
+        """Return the present by the clock that decides what is due."""
+        return clock.now()
+
+    def present(self) -> datetime:
+        """Return the same, well enough for a job that is new, and sooner."""
+        return self.now()
+
+    def change_job(self, job_id: str, change: Callable[[Job], None]) -> Job:
+        """
+        Load a job, have ``change`` change it, and write that; no other edit in between.
+
+        :raises JobLookupError: when the store does not have it
+        """
+        with self.lock:
+            job = self.lookup_job(job_id)
+            if job is None:
+                raise JobLookupError(job_id)
+            change(job)
+            self.update_job(job)
+        return job
 
     def add_jobs(self, jobs: list[Job], replace_existing: bool = False) -> None:
         """
-        Put new jobs into the store.
+        Put new jobs into the store, all or none.
+
+        The caller holds `lock`, so no claim comes between.
 
         :param replace_existing: whether jobs with the same ids are replaced
         :raises ConflictingIdError: when an id is taken and may not be replaced
         """
-        for job in jobs:
-            existing = self.lookup_job(job.id)
-            if existing is None or not replace_existing:
-                self.add_job(job)
-                continue
-            if job.trigger == existing.trigger and "next_run_time" not in job.changes:
-                # The same schedule declared once more, as at each start of a process:
-                # neither its timing nor a pause begins anew.
-                job.trigger = existing.trigger
-                job.next_run_time = existing.next_run_time
-                job.nominal_time = existing.nominal_time
-            self.update_job(job)
+        undo: list[Callable[[], None]] = []
+        try:
+            for job in jobs:
+                existing = self.lookup_job(job.id)
+                if existing is None or not replace_existing:
+                    self.add_job(job)
+                    undo.append(partial(self.remove_job, job.id))
+                else:
+                    self._replace(existing, job)
+                    undo.append(partial(self.update_job, existing))
+        except BaseException:
+            for take_back in reversed(undo):
+                take_back()
+            raise
+
+    def _replace(self, existing: Job, job: Job) -> None:
+        if job.trigger == existing.trigger and "next_run_time" not in job.changes:
+            # The same schedule declared once more, as at each start of a process:
+            # neither its timing nor a pause begins anew.
+            job.trigger = existing.trigger
+            job.next_run_time = existing.next_run_time
+            job.nominal_time = existing.nominal_time
+        self.update_job(job)
 
     def run_job_now(
-        self, job_id: str, token: str | None = None, requested_by: str = ""
+        self,
+        job_id: str,
+        token: str | None = None,
+        requested_by: str = "",
+        retry_of: int | None = None,
     ) -> int | None:
         """
         Have the next claim run a job, whatever its schedule says.
 
+        :param retry_of: id of an execution that the run is a retry of
         :return: the run's id in the execution log, None without one
+        :raises ExecutionLookupError: for any ``retry_of`` in a store without a log
         """
+        if retry_of is not None:
+            raise ExecutionLookupError(retry_of)
         job = self.lookup_job(job_id)
         if job is None:
             raise JobLookupError(job_id)
@@ -356,6 +469,17 @@ class BaseJobStore(ABC):
             self._asked_for.remove(job)
             room[job.executor] -= 1
             batch.runs.append(Run(job, self._alias or "", [now]))
+
+    def cancel_execution(
+        self, execution_id: int, token: str | None = None, requested_by: str = ""
+    ) -> Cancellation:
+        """
+        Cancel an execution that waits, or have the one who runs it end it.
+
+        :param token: asking twice with the same one is asking once
+        :raises ExecutionLookupError: when there is no such execution
+        """
+        raise ExecutionLookupError(execution_id)
 
     def on_commit(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` when the edits made so far are durable."""

@@ -53,7 +53,7 @@ def stored_jobs(
             "id", "trigger", "anchor_time", "next_run_time", "state", "error"
         )
         entries += [_entry(row) for row in rows[:limit]]
-    return entries, total
+    return entries[:limit], total
 
 
 def _entry(row: DjangoJob) -> Entry:
@@ -68,8 +68,17 @@ def _entry(row: DjangoJob) -> Entry:
     return Entry(row.id, words, row.next_run_time, state)
 
 
-def show(console: Console, entries: Sequence[Entry], total: int) -> None:
-    """Print a table of jobs, and how many it leaves out."""
+def show(
+    console: Console,
+    entries: Sequence[Entry],
+    total: int,
+    more: str = "manage.py apscheduler list",
+) -> None:
+    """
+    Print a table of jobs, and how many it leaves out.
+
+    :param more: which command shows the rest
+    """
     now = clock.now()
     console.say(f"{total} job{'' if total == 1 else 's'}", "title")
     rows = [
@@ -82,4 +91,4 @@ def show(console: Console, entries: Sequence[Entry], total: int) -> None:
     ]
     console.table(("next run", "job", "schedule"), rows)
     if total > len(entries):
-        console.say(f"  and {total - len(entries)} more (manage.py apscheduler list)")
+        console.say(f"  and {total - len(entries)} more ({more})")

@@ -36,7 +36,7 @@ def _check_database(using: str) -> str:
     was_open = connection.connection is not None
     try:
         connection.ensure_connection()
-        pending = _pending_migrations(using)
+        pending = pending_migrations(using)
         line = f"{using}: {_server(using)}, {name}"
     except DatabaseError as error:
         reason = " ".join(str(error).split())
@@ -56,7 +56,8 @@ def _check_database(using: str) -> str:
     return line
 
 
-def _pending_migrations(using: str) -> list[str]:
+def pending_migrations(using: str) -> list[str]:
+    """Return the names of our migrations that the database lacks, oldest first."""
     executor = MigrationExecutor(connections[using])
     targets = [
         node for node in executor.loader.graph.leaf_nodes() if node[0] == APP_LABEL

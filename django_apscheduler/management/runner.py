@@ -14,6 +14,7 @@ from typing import Any
 
 from django_apscheduler.connections import clean
 from django_apscheduler.management.console import Console
+from django_apscheduler.management.systemd import Systemd
 from django_apscheduler.registry import set_scheduler
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,8 @@ EXIT_STILL_RUNNING = 4
 WATCH_SECONDS = 0.5
 #: Seconds after the start at which jobs of a `Duty` are done for the first time.
 FIRST_DUTY_SECONDS = 60.0
+#: Seconds for which a scheduler that stops waits for a duty that is just being done.
+LAST_DUTY_SECONDS = 10.0
 
 
 @dataclass
@@ -35,6 +38,7 @@ class Duty:
     Something to be done now and then while the scheduler runs.
 
     :ivar what: for the log, when it fails
+    :ivar act: does it
     :ivar seconds: between two times
     """
 
@@ -78,6 +82,7 @@ class Runner:
     :param drain_timeout: seconds to wait for running jobs after the first signal
     :param run_for: seconds after which to stop by itself, or None
     :param duties: done now and then; one that fails is logged and tried again
+    :param systemd: told when the scheduler has started, that it works and that it stops
     """
 
     def __init__(
@@ -89,6 +94,7 @@ class Runner:
         drain_timeout: float,
         run_for: float | None = None,
         duties: Sequence[Duty] = (),
+        systemd: Systemd | None = None,
     ):
         self.scheduler = scheduler
         self.console = console
@@ -96,10 +102,13 @@ class Runner:
         self.drain_timeout = drain_timeout
         self.run_for = run_for
         self.duties = duties
+        self.systemd = systemd
         self.stopping = Flag()
         self.reason = ""
         self._stop_lock = threading.Lock()
         self._status: int | None = None
+        self._over = threading.Event()
+        self._dutiful: threading.Thread | None = None
         self._handlers: dict[int, Any] = {}
 
     def install_signal_handlers(self) -> None:
@@ -165,6 +174,8 @@ class Runner:
             raise
         if not self.stopping.is_set():
             self.scheduler.resume()
+            if self.systemd is not None:
+                self.systemd.watch(self.scheduler)
 
     def _run_blocking(self, ready: Callable[[], None]) -> int:
         """Let the scheduler have this thread, and watch it from another."""
@@ -204,8 +215,10 @@ class Runner:
     def _watch(self) -> None:
         """Return when the scheduler is to stop, or has stopped by itself."""
         deadline = None if self.run_for is None else time.monotonic() + self.run_for
-        for duty in self.duties:
-            duty.due = time.monotonic() + min(FIRST_DUTY_SECONDS, duty.seconds)
+        self._dutiful = threading.Thread(
+            target=self._do_duties, name="apscheduler-duties", daemon=True
+        )
+        self._dutiful.start()
         while not self.stopping.is_set():
             now = time.monotonic()
             if deadline is not None and now >= deadline:
@@ -213,9 +226,6 @@ class Runner:
                 return
             if not self.alive():
                 return
-            for duty in self.duties:
-                if now >= duty.due:
-                    self._do(duty)
             wait = WATCH_SECONDS
             if deadline is not None:
                 wait = min(wait, max(deadline - now, 0.001))
@@ -224,6 +234,15 @@ class Runner:
     def alive(self) -> bool:
         """Tell whether the scheduler's loop is still turning."""
         return bool(self.scheduler.running) and self.scheduler.failure is None
+
+    def _do_duties(self) -> None:
+        """Do what is due until the scheduler stops; in a thread, for it may take long."""
+        for duty in self.duties:
+            duty.due = time.monotonic() + min(FIRST_DUTY_SECONDS, duty.seconds)
+        while not self._over.wait(WATCH_SECONDS):
+            for duty in self.duties:
+                if time.monotonic() >= duty.due and not self._over.is_set():
+                    self._do(duty)
 
     def _do(self, duty: Duty) -> None:
         try:
@@ -241,19 +260,22 @@ class Runner:
         return self._status
 
     def _finish(self) -> int:
+        self._over.set()
         failure = self.scheduler.failure
         if failure is not None:
-            self.console.write(
-                f"The scheduler cannot go on: {type(failure).__name__}: {failure}",
-                "bad",
-            )
+            why = f"The scheduler cannot go on: {type(failure).__name__}: {failure}"
+            self._announce(why)
+            self.console.write(why, "bad")
             if self._drain():
                 self._shut_down()
             return EXIT_FAILED
         if not self.scheduler.running:
+            self._announce("The scheduler was shut down from inside")
             self.console.say("The scheduler was shut down from inside")
             return 0
         running = self.scheduler.running_jobs()
+        waiting = f"; waiting for {', '.join(running)}" if running else ""
+        self._announce(f"{self.reason}: stopping{waiting}")
         if running:
             self.console.say(
                 f"{self.reason}: stopping; waiting up to {self.drain_timeout:g} s for "
@@ -275,6 +297,10 @@ class Runner:
         # was in order. The caller ends the process, and the lease runs out.
         return EXIT_STILL_RUNNING
 
+    def _announce(self, why: str) -> None:
+        if self.systemd is not None:
+            self.systemd.stopping(why)
+
     def _drain(self) -> bool:
         try:
             return self.scheduler.drain(self.drain_timeout)
@@ -283,6 +309,9 @@ class Runner:
             return False
 
     def _shut_down(self) -> None:
+        if self._dutiful is not None:
+            # It may be using the scheduler. One that hangs is left behind.
+            self._dutiful.join(LAST_DUTY_SECONDS)
         if not self.scheduler.running:
             return
         try:

@@ -52,6 +52,29 @@ def shift_times(apps, connection, shift):
             last = page[-1].pk
 
 
+def take_all_of_unicode(apps, schema_editor):
+    """
+    Let tables that MySQL keeps in an older character set hold any text.
+
+    An exception whose message has an emoji could not be written there, and neither
+    could all that is written along with it.
+    """
+    connection = schema_editor.connection
+    if connection.vendor != "mysql":
+        return
+    with connection.cursor() as cursor:
+        for name in ("DjangoJob", "DjangoJobExecution"):
+            table = apps.get_model("django_apscheduler", name)._meta.db_table
+            cursor.execute(
+                "SELECT table_collation FROM information_schema.tables "
+                "WHERE table_schema = DATABASE() AND table_name = %s",
+                [table],
+            )
+            if not cursor.fetchone()[0].startswith("utf8mb4"):
+                quoted = connection.ops.quote_name(table)
+                cursor.execute(f"ALTER TABLE {quoted} CONVERT TO CHARACTER SET utf8mb4")
+
+
 def carry_over(apps, schema_editor):
     connection = schema_editor.connection
     zone = stored_zone(connection)
@@ -298,10 +321,35 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "job executions",
             },
         ),
+        # Before the constraint goes: on MySQL and MariaDB the foreign key needs an index
+        # at any time, and without this one Django would make another, for good.
+        migrations.AddIndex(
+            model_name="djangojobexecution",
+            index=models.Index(
+                fields=["job", "run_time", "id"], name="apscheduler_exec_job"
+            ),
+        ),
         migrations.RemoveConstraint(
             model_name="djangojobexecution",
             name="unique_job_executions",
         ),
+        # Before the key that it refers to: a constraint wants both to have one collation.
+        migrations.AlterField(
+            model_name="djangojobexecution",
+            name="job",
+            field=models.ForeignKey(
+                blank=True,
+                db_constraint=False,
+                db_index=False,
+                null=True,
+                on_delete=django.db.models.deletion.DO_NOTHING,
+                to="django_apscheduler.djangojob",
+                verbose_name="job",
+            ),
+        ),
+        # Before there are keys, whose collation it would change, and after the foreign
+        # key, which would not let it.
+        migrations.RunPython(take_all_of_unicode, migrations.RunPython.noop),
         migrations.AddField(
             model_name="djangojob",
             name="anchor_time",
@@ -504,7 +552,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="djangojob",
             name="uid",
-            field=models.UUIDField(null=True, editable=False),
+            field=django_apscheduler.db.UidField(null=True, editable=False),
         ),
         migrations.AddField(
             model_name="djangojobexecution",
@@ -514,7 +562,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="djangojobexecution",
             name="claim_id",
-            field=models.UUIDField(blank=True, editable=False, null=True),
+            field=django_apscheduler.db.UidField(blank=True, editable=False, null=True),
         ),
         migrations.AddField(
             model_name="djangojobexecution",
@@ -548,7 +596,7 @@ class Migration(migrations.Migration):
             model_name="djangojobexecution",
             name="fire_key",
             field=django_apscheduler.db.KeyField(
-                editable=False, max_length=120, null=True, unique=True
+                editable=False, max_length=120, null=True
             ),
         ),
         migrations.AddField(
@@ -649,7 +697,7 @@ class Migration(migrations.Migration):
             model_name="djangojob",
             name="next_run_time",
             field=django_apscheduler.db.UTCDateTimeField(
-                blank=True, db_index=True, null=True, verbose_name="next run time"
+                blank=True, null=True, verbose_name="next run time"
             ),
         ),
         migrations.AlterField(
@@ -675,19 +723,6 @@ class Migration(migrations.Migration):
             name="finished",
             field=models.DecimalField(
                 blank=True, decimal_places=2, editable=False, max_digits=15, null=True
-            ),
-        ),
-        migrations.AlterField(
-            model_name="djangojobexecution",
-            name="job",
-            field=models.ForeignKey(
-                blank=True,
-                db_constraint=False,
-                db_index=False,
-                null=True,
-                on_delete=django.db.models.deletion.DO_NOTHING,
-                to="django_apscheduler.djangojob",
-                verbose_name="job",
             ),
         ),
         migrations.AlterField(
@@ -766,17 +801,17 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="djangojobexecution",
-            index=models.Index(
-                fields=["job", "run_time", "id"], name="apscheduler_exec_job"
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="djangojobexecution",
             index=django_apscheduler.db.PartialIndex(
                 key="job",
                 column="status",
                 values=["Queued", "Claimed", "Started execution"],
                 name="apscheduler_exec_active",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="djangojobexecution",
+            constraint=models.UniqueConstraint(
+                fields=("fire_key",), name="apscheduler_exec_once"
             ),
         ),
         migrations.AddIndex(
@@ -798,6 +833,6 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name="djangojob",
             name="uid",
-            field=models.UUIDField(default=uuid.uuid4, editable=False),
+            field=django_apscheduler.db.UidField(default=uuid.uuid4, editable=False),
         ),
     ]

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
 from typing import Any
 
 from django_apscheduler import clock
 from django_apscheduler.events import EVENT_JOB_ADDED, JobEvent, SchedulerEvent
-from django_apscheduler.job import Job
-from django_apscheduler.jobstores.base import BaseJobStore
+from django_apscheduler.job import Job, say_which
+from django_apscheduler.jobstores.base import BaseJobStore, ConflictingIdError
 from django_apscheduler.planning import first_fire
 from django_apscheduler.schedulers import STATE_STOPPED
 from django_apscheduler.schedulers.plugins import load_plugin
 from django_apscheduler.schedulers.state import SchedulerState
 from django_apscheduler.triggers.base import BaseTrigger
+from django_apscheduler.triggers.date import DateTrigger
 from django_apscheduler.util import iscoroutinefunction, undefined
 
 #: Arguments of ``add_job`` that are the job's own; others are its trigger's.
@@ -27,6 +29,9 @@ _JOB_OPTIONS = (
     "on_lost",
     "transactional",
 )
+
+#: A job that is due no later than this after it was added wakes its scheduler itself.
+SOON = timedelta(seconds=1)
 
 
 class NeverFiresError(ValueError):
@@ -110,12 +115,34 @@ class AddingMethods(SchedulerState):
         replace_existing: bool = False,
     ) -> list[Job]:
         """
-        Add many jobs in one go, all or none where the store has transactions.
+        Add many jobs in one go, all or none.
 
-        :param jobs: dictionaries of `add_job`'s arguments
+        An error says which job it is about: its place, counted from 0, and its id.
+
+        :param jobs: dictionaries of `add_job`'s arguments, except for these two
+        :param jobstore: alias of the job store for all of them
+        :param replace_existing: whether jobs that have the ids already are replaced
+        :raises ConflictingIdError: when an id is taken, or two of the jobs have it
         """
-        made = [self._make_job(**options) for options in jobs]
-        self._add(made, jobstore, replace_existing)
+        made: list[Job] = []
+        places: dict[str, int] = {}
+        for index, options in enumerate(jobs):
+            try:
+                job = self._make_job(**_own_options(options))
+                first = places.setdefault(job.id, index)
+                if first != index:
+                    raise _same_id(job.id, first)
+            except Exception as error:
+                given = options.get("id") if isinstance(options, Mapping) else None
+                say_which(error, index, given)
+                raise
+            made.append(job)
+        try:
+            self._add(made, jobstore, replace_existing)
+        except ConflictingIdError as error:
+            if error.job_id in places:
+                say_which(error, places[error.job_id], error.job_id)
+            raise
         return made
 
     def _make_job(
@@ -214,29 +241,28 @@ class AddingMethods(SchedulerState):
         return cls(**arguments)
 
     def _add(self, jobs: list[Job], alias: str, replace_existing: bool) -> None:
-        now = clock.now(self.timezone)
-        for job in jobs:
-            # A trigger that is asked here for the first time takes its anchor from
-            # now, as long as the job is only tentative the start decides.
-            if "next_run_time" not in job.changes:
-                anchor = getattr(job.trigger, "anchor", None)
-                if job.trigger.get_next_fire_time(None, now) is None:
-                    raise NeverFiresError(job.trigger)
-                if hasattr(job.trigger, "anchor"):
-                    job.trigger.anchor = anchor
-        if not self._opens_stores():
-            self._logger.info(
-                "Adding %d job(s) tentatively -- they will be properly scheduled when "
-                "the scheduler starts",
-                len(jobs),
-            )
-            with self._lock:
-                self._pending_jobs.extend(
-                    (job, alias, replace_existing) for job in jobs
-                )
+        if self._opens_stores():
+            self._real_add(jobs, alias, replace_existing)
+            self._forked()
             return
-        self._real_add(jobs, alias, replace_existing)
-        self._forked()
+        now = clock.now(self.timezone)
+        for index, job in enumerate(jobs):
+            if "next_run_time" in job.changes:
+                continue
+            # A trigger that is asked here for the first time takes its anchor from
+            # now, but as long as the job is only tentative the start decides.
+            anchor = getattr(job.trigger, "anchor", None)
+            if job.trigger.get_next_fire_time(None, now) is None:
+                raise _never_fires(jobs, index)
+            if hasattr(job.trigger, "anchor"):
+                job.trigger.anchor = anchor
+        self._logger.info(
+            "Adding %d job(s) tentatively -- they will be properly scheduled when "
+            "the scheduler starts",
+            len(jobs),
+        )
+        with self._lock:
+            self._pending_jobs.extend((job, alias, replace_existing) for job in jobs)
 
     def _add_pending_jobs(self) -> None:
         """Put tentative jobs whose store has come up into it."""
@@ -294,36 +320,52 @@ class AddingMethods(SchedulerState):
         )
 
     def _real_add(self, jobs: list[Job], alias: str, replace_existing: bool) -> None:
-        now = clock.now(self.timezone)
-        for job in jobs:
-            self._check_places(job.executor, alias)
+        for executor in dict.fromkeys(job.executor for job in jobs):
+            self._check_places(executor, alias)
+        store: BaseJobStore = self._jobstores[alias]
+        self._check_off_loop(store, "add_job" if len(jobs) == 1 else "add_jobs")
+        present, now = clock.now(), store.present().astimezone(self.timezone)
+        for index, job in enumerate(jobs):
             self._check_transactional(job, alias)
             for option, value in self._job_defaults.items():
                 if not hasattr(job, option):
                     setattr(job, option, value)
             if "next_run_time" not in job.changes:
+                if isinstance(job.trigger, DateTrigger):
+                    job.trigger.correct_now(now - present)
                 run_time, nominal = first_fire(job.trigger, job.uid, now)
                 if run_time is None:
-                    raise NeverFiresError(job.trigger)
+                    raise _never_fires(jobs, index)
                 job.next_run_time, job.nominal_time = run_time, nominal
-        store: BaseJobStore = self._jobstores[alias]
-        self._check_off_loop(store, "add_job")
         with store.lock:
             store.add_jobs(jobs, replace_existing)
         for job in jobs:
             job._jobstore_alias = alias
             job.changes.clear()
-            self._logger.info('Added job "%s" to job store "%s"', job.name, alias)
-        events = [JobEvent(EVENT_JOB_ADDED, job.id, alias) for job in jobs]
-        self._announce(store, *events)
+        if len(jobs) == 1:
+            self._logger.info('Added job "%s" to job store "%s"', jobs[0].name, alias)
+        else:
+            self._logger.info('Added %d jobs to job store "%s"', len(jobs), alias)
+        events = []
+        if self._wants(EVENT_JOB_ADDED):
+            events = [JobEvent(EVENT_JOB_ADDED, job.id, alias) for job in jobs]
+        # A shared store tells all its schedulers of edits, this one too; only what is
+        # due by then must not wait for that.
+        soon = now + SOON
+        urgent = not store.shared or any(
+            job.next_run_time is not None and job.next_run_time <= soon for job in jobs
+        )
+        self._announce(store, *events, wake=urgent)
 
-    def _announce(self, store: BaseJobStore, *events: SchedulerEvent) -> None:
+    def _announce(
+        self, store: BaseJobStore, *events: SchedulerEvent, wake: bool = True
+    ) -> None:
         """Send events of an edit, and wake the scheduler, once the edit is durable."""
 
         def tell() -> None:
             for event in events:
                 self._dispatch_event(event)
-            if self.state != STATE_STOPPED:
+            if wake and self.state != STATE_STOPPED:
                 self.wakeup()
 
         store.on_commit(tell)
@@ -348,3 +390,38 @@ class AddingMethods(SchedulerState):
             f"{method}() waits for a database and must not be called on an event loop; "
             f"use: await scheduler.a{method}(...)"
         )
+
+
+def _own_options(options: Any) -> Mapping[str, Any]:
+    """
+    Return the options of one of many jobs.
+
+    :raises TypeError: when they are no dictionary, or name what holds for all jobs
+    """
+    if not isinstance(options, Mapping):
+        raise TypeError(
+            "expected a dictionary of add_job()'s arguments; got "
+            f"{type(options).__name__}"
+        )
+    shared = options.keys() & {"jobstore", "replace_existing"}
+    if shared:
+        raise TypeError(
+            f"{' and '.join(sorted(shared))} must be given to add_jobs() itself, for "
+            "all jobs"
+        )
+    return options
+
+
+def _same_id(job_id: str, first: int) -> ConflictingIdError:
+    error = ConflictingIdError(job_id)
+    error.args = (
+        f"job {first} of the same call has this id as well; choose another id",
+    )
+    return error
+
+
+def _never_fires(jobs: list[Job], index: int) -> NeverFiresError:
+    error = NeverFiresError(jobs[index].trigger)
+    if len(jobs) > 1:
+        say_which(error, index, jobs[index].id)
+    return error

@@ -19,7 +19,11 @@ from django_apscheduler.events import (
     EVENT_SCHEDULER_STARTED,
     SchedulerEvent,
 )
-from django_apscheduler.executors.base import BaseExecutor, current_run
+from django_apscheduler.executors.base import (
+    BaseExecutor,
+    call_between_hooks,
+    current_run,
+)
 from django_apscheduler.executors.logs import mark_log_records
 from django_apscheduler.jobstores.base import Run
 from django_apscheduler.schedulers import (
@@ -74,6 +78,7 @@ class BaseScheduler(PartMethods, TickMethods, JobMethods):
         self._starved = False
         self._draining = False
         self._pid: int | None = None
+        self.turns = 0
         self._finisher: threading.Thread | None = None
         #: What ended the scheduler's loop against its will, or None.
         self.failure: BaseException | None = None
@@ -202,6 +207,7 @@ class BaseScheduler(PartMethods, TickMethods, JobMethods):
             raise SchedulerNotRunningError
         wait = wait and current_run() is None
         self.state = STATE_STOPPED
+        self._retire()
         self.wakeup()
         if wait:
             self._finish(wait=True)
@@ -240,6 +246,7 @@ class BaseScheduler(PartMethods, TickMethods, JobMethods):
         :return: whether all bodies have ended
         """
         self._draining = True
+        self._retire()
         with self._tick_lock:
             self._hand_back()
         deadline = None if timeout is None else clock.monotonic() + timeout
@@ -250,6 +257,11 @@ class BaseScheduler(PartMethods, TickMethods, JobMethods):
             if not executor.wait_until_idle(left):
                 return False
         return True
+
+    def _retire(self) -> None:
+        """Have the stores tell others that nothing more is claimed here."""
+        for store in self._jobstores.values():
+            store.retire()
 
     def _hand_back(self) -> None:
         """Give runs that have not begun back to stores that others share."""
@@ -264,11 +276,7 @@ class BaseScheduler(PartMethods, TickMethods, JobMethods):
                 else:
                     executor.accept(run)
             for alias, runs in waiting.items():
-                try:
-                    self._jobstores[alias].release(runs)
-                except Exception:
-                    # They are found as orphans when this process's lease runs out.
-                    self._logger.exception("%d runs were not handed back", len(runs))
+                self._release(alias, runs)
 
     def running_jobs(self) -> list[str]:
         """Return the ids of the jobs that executors here are working on."""
@@ -372,7 +380,8 @@ class BaseScheduler(PartMethods, TickMethods, JobMethods):
 
     async def _off_loop(self, func: Callable, *args: Any, **kwargs: Any) -> Any:
         """Await ``func`` in a thread, where it may wait for a database."""
-        return await asyncio.to_thread(func, *args, **kwargs)
+        # Like a body, for nobody else sees to the connections of the loop's threads.
+        return await asyncio.to_thread(call_between_hooks, func, *args, **kwargs)
 
     def __repr__(self) -> str:
         state = {STATE_STOPPED: "stopped", STATE_RUNNING: "running"}

@@ -10,6 +10,7 @@ from typing import IO, Any
 from django_apscheduler import clock
 from django_apscheduler.events import (
     EVENT_ALL_JOBS_REMOVED,
+    EVENT_JOB_CANCELLED,
     EVENT_JOB_MISSED,
     EVENT_JOB_MODIFIED,
     EVENT_JOB_REMOVED,
@@ -18,7 +19,11 @@ from django_apscheduler.events import (
     SchedulerEvent,
 )
 from django_apscheduler.job import Job
-from django_apscheduler.jobstores.base import BaseJobStore, JobLookupError
+from django_apscheduler.jobstores.base import (
+    BaseJobStore,
+    ExecutionLookupError,
+    JobLookupError,
+)
 from django_apscheduler.planning import first_fire
 from django_apscheduler.schedulers.adding import AddingMethods, NeverFiresError
 from django_apscheduler.util import undefined
@@ -61,7 +66,13 @@ class JobMethods(AddingMethods):
         :raises NeverFiresError: when the trigger will never fire
         """
         new = self._create_trigger(trigger, trigger_args)
-        return self._edit(job_id, jobstore, _job, lambda job: job._modify(trigger=new))
+        return self._edit(
+            job_id,
+            jobstore,
+            _job,
+            lambda job: job._modify(trigger=new),
+            "reschedule_job",
+        )
 
     def pause_job(
         self, job_id: str, jobstore: str | None = None, _job: Job | None = None
@@ -72,7 +83,11 @@ class JobMethods(AddingMethods):
         :raises JobLookupError: when there is no such job
         """
         return self._edit(
-            job_id, jobstore, _job, lambda job: job._modify(next_run_time=None)
+            job_id,
+            jobstore,
+            _job,
+            lambda job: job._modify(next_run_time=None),
+            "pause_job",
         )
 
     def resume_job(
@@ -92,7 +107,7 @@ class JobMethods(AddingMethods):
         def resume(job: Job) -> None:
             if job.next_run_time is not None:
                 return
-            now = clock.now(self.timezone)
+            now = self._present(job)
             run_time, nominal = first_fire(job.trigger, job.uid, now)
             if run_time is None or run_time < now:
                 passed.append(run_time)
@@ -101,12 +116,12 @@ class JobMethods(AddingMethods):
             job.nominal_time = nominal
 
         try:
-            return self._edit(job_id, jobstore, _job, resume)
+            return self._edit(job_id, jobstore, _job, resume, "resume_job")
         except NeverFiresError:
             if passed[0] is not None:
-                alias, _ = self._find_store(job_id, jobstore)
+                alias, store = self._find_store(job_id, jobstore)
                 event = JobExecutionEvent(EVENT_JOB_MISSED, job_id, alias, passed[0])
-                self._dispatch_event(event)
+                self._announce(store, event)
             self.remove_job(job_id, jobstore)
             return None
 
@@ -116,24 +131,26 @@ class JobMethods(AddingMethods):
         jobstore: str | None,
         held: Job | None,
         change: Callable[[Job], None],
+        method: str = "modify_job",
     ) -> Job:
         """
         Apply ``change`` to the stored job, and to the caller's copy of it.
 
         The stored job is read anew, so that an old copy overwrites nothing but what
         the caller changes.
+
+        :param method: what the caller is called, for who must not wait
         """
         pending = self._find_pending(job_id, jobstore)
         if pending is not None:
             change(pending)
             return pending
         alias, store = self._find_store(job_id, jobstore)
-        self._check_off_loop(store, "modify_job")
-        with store.lock:
-            job = self._load(store, alias, job_id)
-            self._change(job, alias, change)
-            store.update_job(job)
-            job.changes.clear()
+        self._check_off_loop(store, method)
+        job = store.change_job(
+            job_id, lambda job: self._change(self._adopt(job, alias), alias, change)
+        )
+        job.changes.clear()
         if held is not None and held is not job:
             _copy(job, held)
             job = held
@@ -165,11 +182,17 @@ class JobMethods(AddingMethods):
             # The same schedule declared again keeps its anchor and its timing.
             job.trigger = before
             return
-        run_time, nominal = first_fire(job.trigger, job.uid, clock.now(self.timezone))
+        run_time, nominal = first_fire(job.trigger, job.uid, self._present(job))
         if run_time is None:
             raise NeverFiresError(job.trigger)
         if job.next_run_time is not None:
             job.next_run_time, job.nominal_time = run_time, nominal
+
+    def _present(self, job: Job) -> datetime:
+        """Return the present by the clock of the job's store, exactly."""
+        store = self._jobstores.get(job._jobstore_alias or "")
+        now = clock.now() if store is None else store.now()
+        return now.astimezone(self.timezone)
 
     # Finding.
 
@@ -296,6 +319,7 @@ class JobMethods(AddingMethods):
 
         :param jobstore: alias of the only store to empty, None for all
         """
+        stores = []
         with self._lock:
             self._pending_jobs = [
                 item for item in self._pending_jobs if jobstore not in (None, item[1])
@@ -306,7 +330,13 @@ class JobMethods(AddingMethods):
                     self._check_off_loop(store, "remove_all_jobs")
                     with store.lock:
                         store.remove_all_jobs()
-        self._dispatch_event(SchedulerEvent(EVENT_ALL_JOBS_REMOVED, jobstore))
+                    stores.append(store)
+        event = SchedulerEvent(EVENT_ALL_JOBS_REMOVED, jobstore)
+        if stores:
+            # The last of them: with several there is no moment at which all is durable.
+            self._announce(stores[-1], event)
+        else:
+            self._dispatch_event(event)
 
     # Running by hand.
 
@@ -316,6 +346,7 @@ class JobMethods(AddingMethods):
         jobstore: str | None = None,
         token: str | None = None,
         requested_by: str = "",
+        retry_of: int | None = None,
     ) -> int | None:
         """
         Run a job once, at once, and leave its schedule alone.
@@ -324,14 +355,68 @@ class JobMethods(AddingMethods):
 
         :param token: a text that makes asking again with the same one harmless
         :param requested_by: who asks, for the execution log
+        :param retry_of: id of an execution of this job that is over, and that the new
+            one is to be shown as a retry of; the job runs as it is now
         :return: the id of the run in the execution log; None for stores without one
         :raises JobLookupError: when there is no such job
+        :raises ExecutionLookupError: when there is no execution ``retry_of``
+        :raises ValueError: when the job is broken, or ``retry_of`` not over or another
+            job's
         """
         _, store = self._find_store(job_id, jobstore)
         self._check_off_loop(store, "run_job_now")
-        execution_id = store.run_job_now(job_id, token=token, requested_by=requested_by)
+        asked: dict[str, Any] = {"token": token, "requested_by": requested_by}
+        if retry_of is not None:
+            # Stores of others, whose jobs nobody can retry, need not know the word.
+            asked["retry_of"] = retry_of
+        execution_id = store.run_job_now(job_id, **asked)
         self._announce(store)
         return execution_id
+
+    def cancel_execution(
+        self,
+        execution_id: int,
+        jobstore: str | None = None,
+        token: str | None = None,
+        requested_by: str = "",
+    ) -> str:
+        """
+        Cancel an execution, whichever scheduler has it.
+
+        One that waits is cancelled at once, one that a scheduler has taken does not
+        begin, and one whose body runs is ended there as its executor can.
+
+        :param token: a text that makes asking again with the same one harmless
+        :param requested_by: who asks, for the execution log
+        :return: the execution's status now: Cancelled; Claimed or Started execution,
+            when its scheduler was told; another one, when it was over already
+        :raises ExecutionLookupError: when there is no such execution
+        """
+        stores = tuple(self._jobstores.items()) if self._opens_stores() else ()
+        for alias, store in stores:
+            if jobstore not in (None, alias):
+                continue
+            self._check_off_loop(store, "cancel_execution")
+            try:
+                answer = store.cancel_execution(
+                    execution_id, token=token, requested_by=requested_by
+                )
+            except ExecutionLookupError:
+                continue
+            events = []
+            if answer.at_once:
+                events.append(
+                    JobExecutionEvent(
+                        EVENT_JOB_CANCELLED,
+                        answer.job_id,
+                        alias,
+                        answer.run_time,
+                        execution_id=execution_id,
+                    )
+                )
+            self._announce(store, *events)
+            return answer.status
+        raise ExecutionLookupError(execution_id)
 
     # Export and import.
 
@@ -379,6 +464,7 @@ def _twin(name: str) -> Callable:
 for _name in (
     "add_job",
     "add_jobs",
+    "cancel_execution",
     "export_jobs",
     "get_job",
     "get_jobs",

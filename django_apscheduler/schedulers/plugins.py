@@ -27,7 +27,7 @@ def load_plugin(kind: str, alias: str) -> Any:
     """
     reference = _BUILT_IN[kind].get(alias)
     if reference is not None:
-        return ref_to_obj(reference)
+        return _built_in(reference)
     third_party = _entry_points(kind)
     if alias in third_party:
         return third_party[alias].load()
@@ -36,6 +36,10 @@ def load_plugin(kind: str, alias: str) -> Any:
         f'No {_WHAT[kind]} by the name "{alias}" was found; expected one of {known}, '
         f"or a reference like 'module:Class'"
     )
+
+
+# Asked for each job that is added; what is missing is not remembered.
+_built_in = lru_cache(ref_to_obj)
 
 
 @lru_cache

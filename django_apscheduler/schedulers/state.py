@@ -22,9 +22,11 @@ class SchedulerState(ABC):
     :ivar state: STATE_STOPPED, STATE_RUNNING or STATE_PAUSED
     :ivar jobstore_retry_interval: longest pause, in seconds, before a job store that
         failed is asked again
+    :ivar turns: how often the loop has gone round, to tell a loop that hangs
     """
 
     state: int
+    turns: int
     jobstore_retry_interval: float
     _lock: threading.RLock
     _tick_lock: threading.RLock

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from datetime import datetime, timedelta
 from typing import Any
 
 from django_apscheduler import clock
@@ -19,19 +21,21 @@ from django_apscheduler.events import (
     JobExecutionEvent,
     JobSubmissionEvent,
 )
+from django_apscheduler.executors.base import BaseExecutor
 from django_apscheduler.jobstores.base import (
     CANCELLED,
     ERROR,
     EXECUTED,
     LOST,
     MISSED,
+    MOST_AHEAD_SECONDS,
     BaseJobStore,
     Batch,
     Outcome,
     Run,
 )
 from django_apscheduler.planning import MAX_INSTANCES
-from django_apscheduler.schedulers import STATE_RUNNING
+from django_apscheduler.schedulers import STATE_RUNNING, STATE_STOPPED
 from django_apscheduler.schedulers.settling import BACKLOG_LIMIT
 from django_apscheduler.schedulers.state import SchedulerState
 
@@ -51,6 +55,22 @@ _OUTCOME_EVENTS = {
 }
 
 
+def _last_run_time(run: Run) -> datetime:
+    return run.run_times[-1]
+
+
+def _await(moment: datetime, offset: timedelta) -> None:
+    """
+    Wait until a time that is near has come: no body begins before it.
+
+    :param offset: what to add to this process's clock for the one that counts
+    """
+    ahead = (moment - clock.now() - offset).total_seconds()
+    if ahead > 0:
+        # No longer than a store may be ahead, should the clock have been set meanwhile.
+        time.sleep(min(ahead, MOST_AHEAD_SECONDS))
+
+
 class TickMethods(SchedulerState):
     """The methods of a scheduler that claim, submit and report runs."""
 
@@ -62,7 +82,12 @@ class TickMethods(SchedulerState):
         """
         wait: float | None = None
         with self._tick_lock:
-            if self.state != STATE_RUNNING or self._draining or self._forked():
+            if self._forked():
+                return None
+            if self.state != STATE_RUNNING or self._draining:
+                for store in tuple(self._jobstores.values()):
+                    store.turned()
+                self.turns += 1
                 return None
             # Set first: a run that ends from here on, after the free slots have been
             # counted, must wake the loop.
@@ -74,6 +99,7 @@ class TickMethods(SchedulerState):
                 if seconds is not None and (wait is None or seconds < wait):
                     wait = seconds
             self._starved = starved
+            self.turns += 1
         return wait
 
     def _process_store(
@@ -103,8 +129,13 @@ class TickMethods(SchedulerState):
         for run in batch.runs:
             free[run.job.executor] -= 1
         full = len(free) < len(self._executors) or not all(free.values())
+        began = clock.monotonic()
         self._submit(alias, batch)
-        return self._seconds_until(batch, full), full
+        seconds = self._seconds_until(batch, full)
+        if seconds is not None:
+            # To wait for the runs' time may have taken as long as the lead.
+            seconds = max(0.0, seconds - (clock.monotonic() - began))
+        return seconds, full
 
     @staticmethod
     def _seconds_until(batch: Batch, full: bool) -> float | None:
@@ -144,7 +175,14 @@ class TickMethods(SchedulerState):
         for job, skipped in batch.skipped:
             self._tell_skipped(alias, job, skipped)
         tell = self._wants(EVENT_JOB_SUBMITTED)
-        for run in batch.runs:
+        shared, late = self._jobstores[alias].shared, []
+        for run in sorted(batch.runs, key=_last_run_time):
+            _await(run.run_times[-1], batch.offset)
+            executor = self._executors.get(run.job.executor)
+            if shared and (self._has_ended() or executor is None):
+                # Shut down meanwhile without waiting, or this executor was removed.
+                late.append(run)
+                continue
             if tell:
                 self._dispatch_event(
                     JobSubmissionEvent(
@@ -152,9 +190,23 @@ class TickMethods(SchedulerState):
                     )
                 )
             self._executors[run.job.executor].accept(run)
+        if late:
+            self._release(alias, late)
         for job in batch.removed:
             self._logger.info("Job %s has ended and is removed", job.id)
             self._dispatch_event(JobEvent(EVENT_JOB_REMOVED, job.id, alias))
+
+    def _has_ended(self) -> bool:
+        """Tell whether the scheduler was shut down while it claimed."""
+        return self.state == STATE_STOPPED
+
+    def _release(self, alias: str, runs: list[Run]) -> None:
+        """Give runs that will not begin here back to a store that others share."""
+        try:
+            self._jobstores[alias].release(runs)
+        except Exception:
+            # They are found as orphans when this process's lease runs out.
+            self._logger.exception("%d runs were not handed back", len(runs))
 
     def _tell_skipped(self, alias: str, job: Any, skipped: Any) -> None:
         if skipped.status == MISSED:
@@ -194,6 +246,21 @@ class TickMethods(SchedulerState):
         else:
             store = self._jobstores.get(run.jobstore)
             self._tell(outcomes if store is None else store.settle(outcomes))
+
+    def cancel_run(self, run: Run, index: int) -> None:
+        """Called by stores when somebody wants a run time of ``run`` to end."""
+        executor = self._executors.get(run.job.executor)
+        if isinstance(executor, BaseExecutor):
+            executor.cancel(run, index)
+
+    def tell_cancelled(
+        self, alias: str, job_id: str, run_time: datetime, execution_id: int
+    ) -> None:
+        """Called when an execution was cancelled before any scheduler began it."""
+        code = EVENT_JOB_CANCELLED
+        self._dispatch_event(
+            JobExecutionEvent(code, job_id, alias, run_time, execution_id=execution_id)
+        )
 
     def room_in_executor(self) -> None:
         """Called by executors when a run has ended and there is room for more."""

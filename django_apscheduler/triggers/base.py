@@ -7,7 +7,8 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import datetime, timedelta, tzinfo
-from functools import partial
+from functools import lru_cache, partial
+from types import FunctionType
 from typing import Any
 
 from django_apscheduler.util import astimezone, default_timezone, utc
@@ -67,6 +68,19 @@ class BaseTrigger(ABC):
         """
         args, kwargs = self._given
         # Of __init__, as Python 3.10 would show that of __new__ for the class.
+        defaults = _named_parameters(type(self).__init__)
+        if defaults is None:
+            return self._arguments_by_signature()
+        # Binding them anew would only repeat what the call of __init__ has checked.
+        given = {**dict(zip(defaults, args)), **kwargs} if args else kwargs
+        return {
+            name: given[name]
+            for name, default in defaults.items()
+            if name in given and _differs(given[name], default)
+        }
+
+    def _arguments_by_signature(self) -> dict[str, Any]:
+        args, kwargs = self._given
         signature = inspect.signature(type(self).__init__)
         bound = signature.bind(self, *args, **kwargs)
         arguments: dict[str, Any] = {}
@@ -82,9 +96,7 @@ class BaseTrigger(ABC):
                     f"{type(self).__qualname__} was given {name!r} by position only; "
                     "give the constructor named parameters or define get_arguments()"
                 )
-            elif value is not parameter.default and (
-                type(value) is not type(parameter.default) or value != parameter.default
-            ):
+            elif _differs(value, parameter.default):
                 arguments[name] = value
         return arguments
 
@@ -120,6 +132,28 @@ class BaseTrigger(ABC):
         self.__init__(**arguments)  # type: ignore[misc]
         if anchor is not None:
             self.anchor = anchor
+
+
+def _differs(value: Any, default: Any) -> bool:
+    return value is not default and (
+        type(value) is not type(default) or value != default
+    )
+
+
+@lru_cache(maxsize=256)
+def _named_parameters(init: Any) -> dict[str, Any] | None:
+    """
+    Return a constructor's parameters and their defaults, without ``self``.
+
+    None when there are other kinds than those that have a name and a place, or when
+    what the signature tells is not what the call binds.
+    """
+    if not isinstance(init, FunctionType) or init.__dict__:
+        return None
+    parameters = list(inspect.signature(init).parameters.values())[1:]
+    if any(p.kind is not p.POSITIONAL_OR_KEYWORD for p in parameters):
+        return None
+    return {p.name: p.default for p in parameters}
 
 
 class BuiltinTrigger(BaseTrigger):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, tzinfo
+from datetime import date, datetime, timedelta, tzinfo
 from typing import Any
 
 from django_apscheduler import clock
@@ -38,6 +38,7 @@ class DateTrigger(BuiltinTrigger):
         timezone: tzinfo | str | None = None,
     ):
         self.timezone = check_timezone(timezone, run_date)
+        self._means_now = run_date is None
         if run_date is None:
             run_date = clock.now(self.timezone)
         moment = convert_to_datetime(run_date, self.timezone, "run_date")
@@ -45,6 +46,16 @@ class DateTrigger(BuiltinTrigger):
         # There and back again, so that a skipped wall time becomes a real one.
         self.run_date = in_utc(moment).astimezone(moment.tzinfo)
         self._declared_date = run_date
+
+    def correct_now(self, offset: timedelta) -> None:
+        """
+        Take a date that was not given by another clock than this process's.
+
+        :param offset: by how much that clock is ahead
+        """
+        if self._means_now:
+            self.run_date = self._declared_date = self.run_date + offset
+            self._means_now = False
 
     def get_arguments(self) -> dict[str, Any]:
         # "Now" has become a moment, which a copy must keep.

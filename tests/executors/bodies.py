@@ -1,11 +1,13 @@
 """Bodies that pools can import by name."""
 
+import asyncio
 import logging
 import os
 import signal
 import time
 
 from django_apscheduler import current_run
+from django_apscheduler.executors import base
 
 
 def add(a, b=0):
@@ -47,8 +49,11 @@ def die():
 
 
 def write_pid_and_hang(path):
-    with open(path, "w") as file:
+    # In one step, for somebody waits for it and then reads it.
+    new = f"{path}.{os.getpid()}.new"
+    with open(new, "w") as file:
         file.write(str(os.getpid()))
+    os.replace(new, path)
     time.sleep(600)
 
 
@@ -72,3 +77,58 @@ def log_and_return_record(message):
         record.apscheduler_attempt,
         record.apscheduler_execution_id,
     )
+
+
+def appear(path):
+    """Leave a file that says who is there."""
+    # In one step, for somebody waits for it and then reads it.
+    new = f"{path}.{os.getpid()}.new"
+    with open(new, "w") as file:
+        file.write(str(os.getpid()))
+    os.replace(new, path)
+
+
+def work_until_cancelled(path):
+    run = current_run()
+    try:
+        appear(path)
+        while True:
+            run.raise_if_cancelled()
+            time.sleep(0.005)
+    finally:
+        appear(f"{path}.end")
+
+
+async def wait_until_cancelled(path):
+    try:
+        appear(path)
+        await asyncio.sleep(600)
+    finally:
+        appear(f"{path}.end")
+
+
+def go_on_all_the_same(path):
+    appear(path)
+    run = current_run()
+    while not run.cancelled:
+        try:
+            time.sleep(0.005)
+        except base.RunCancelled:
+            pass
+    return "done"
+
+
+def be_deaf(path):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    appear(path)
+    time.sleep(600)
+
+
+def rest(path, seconds):
+    appear(path)
+    time.sleep(seconds)
+    return os.getpid()
+
+
+def cancel_oneself():
+    raise base.RunCancelled("on a whim")

@@ -262,3 +262,16 @@ def test_declaring_a_job_again_with_another_trigger_or_time_takes_effect(store):
     assert store.lookup_job("b").next_run_time == NOON + 2 * MINUTE
     with pytest.raises(ConflictingIdError):
         store.add_jobs([make("a")])
+
+
+def test_many_jobs_are_added_or_none(store):
+    store.add_job(make("taken"))
+    with pytest.raises(ConflictingIdError) as caught:
+        store.add_jobs([make("a"), make("b"), make("taken")])
+    assert caught.value.job_id == "taken"
+    assert [job.id for job in store.get_all_jobs()] == ["taken"]
+    assert [run.job.id for run in store.claim_due({"default": 9}, NOON).runs] == [
+        "taken"
+    ]
+    store.add_jobs([make("a"), make("b")])
+    assert len(store.claim_due({"default": 9}, NOON).runs) == 2

@@ -3,7 +3,10 @@
 from datetime import datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
+import pytest
+
 from django_apscheduler.jobstores.memory import MemoryJobStore
+from django_apscheduler.triggers.date import DateTrigger
 from tests.jobstores.test_contract import make
 
 NOON = datetime(2026, 6, 1, 12, 0, tzinfo=timezone.utc)
@@ -55,3 +58,21 @@ def test_a_job_that_changes_executors_is_claimed_by_the_new_one_only():
     store.update_job(job)
     assert store.claim_due({"old": 1}, NOON).runs == []
     assert [run.job.id for run in store.claim_due({"new": 1}, NOON).runs] == ["a"]
+
+
+def test_what_was_added_and_replaced_before_a_failure_is_taken_back():
+    class Full(MemoryJobStore):
+        def add_job(self, job):
+            if job.id == "refused":
+                raise ValueError("no room")
+            super().add_job(job)
+
+    store = Full()
+    old = make("old")
+    store.add_job(old)
+    replacing = make("old", NOON + timedelta(minutes=1), DateTrigger(NOON))
+    with pytest.raises(ValueError, match="no room"):
+        store.add_jobs([replacing, make("new"), make("refused")], replace_existing=True)
+    assert store.get_all_jobs() == [old]
+    assert store.lookup_job("old") is old
+    assert [run.job for run in store.claim_due({"default": 9}, NOON).runs] == [old]

@@ -16,6 +16,13 @@ from typing import Any
 SETTINGS = "tests.management.settings"
 
 
+def _heed_signals() -> None:
+    # Under nohup, or in the background of a script, they are ignored, and that is
+    # handed down.
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 class Command:
     """
     A ``manage.py`` command in a process of its own.
@@ -23,14 +30,20 @@ class Command:
     :ivar output: the lines it has printed so far, standard error included
     """
 
-    def __init__(self, *arguments: str, environment: dict[str, str], ledger: Any):
+    def __init__(
+        self,
+        *arguments: str,
+        environment: dict[str, str],
+        ledger: Any,
+        settings: str = SETTINGS,
+    ):
         self.ledger = pathlib.Path(ledger)
         self.output: list[str] = []
         self.process = subprocess.Popen(
             [sys.executable, "-W", "error", "-m", "django", *arguments],
             env={
                 **environment,
-                "DJANGO_SETTINGS_MODULE": SETTINGS,
+                "DJANGO_SETTINGS_MODULE": settings,
                 "LEDGER": str(ledger),
                 "PYTHONUNBUFFERED": "1",
                 "COLUMNS": "100",
@@ -39,6 +52,7 @@ class Command:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            preexec_fn=_heed_signals,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

@@ -11,9 +11,11 @@ from django.core.management import CommandError, call_command
 from django.test import override_settings
 
 from django_apscheduler import clock, get_scheduler, registry
+from django_apscheduler.management.commands import apscheduler as command
 from django_apscheduler.models import (
     DjangoJob,
     DjangoJobExecution,
+    SchedulerCommand,
     SchedulerControl,
 )
 
@@ -47,6 +49,35 @@ def add(id="job", **options):
     return get_scheduler().add_job(work, "interval", id=id, **options)
 
 
+class TestCancel:
+    def test_what_waits_is_cancelled_what_runs_is_asked_to_end(self):
+        add("one")
+        add("two")
+        waiting, running = map(get_scheduler().run_job_now, ("one", "two"))
+        rows = DjangoJobExecution.objects
+        rows.filter(pk=running).update(status="Started execution")
+        assert apscheduler("cancel", str(waiting), str(running)) == (
+            f"Cancelled: execution {waiting}\n"
+            f"Its scheduler was asked to end execution {running}\n"
+        )
+        assert rows.get(pk=waiting).status == "Cancelled"
+        assert "by " in rows.get(pk=waiting).note
+        assert rows.get(pk=running).status == "Started execution"
+        assert SchedulerCommand.objects.get(done_time=None).execution_id == running
+
+    def test_what_cannot_be_cancelled_is_told_after_the_rest(self):
+        add()
+        over, waiting = (get_scheduler().run_job_now("job") for _ in "ab")
+        DjangoJobExecution.objects.filter(pk=over).update(status="Executed")
+        with pytest.raises(CommandError) as error:
+            apscheduler("cancel", "999999", str(over), str(waiting))
+        assert str(error.value) == (
+            "No execution by the id of 999999 was found; "
+            f"Execution {over} was over already: Executed"
+        )
+        assert DjangoJobExecution.objects.get(pk=waiting).status == "Cancelled"
+
+
 class TestList:
     def test_an_empty_store(self):
         assert apscheduler("list") == "No jobs\n"
@@ -71,6 +102,22 @@ class TestList:
         assert re.fullmatch(r"  never +odd +cannot be read: .+", text.splitlines()[6])
         assert "old" not in text
         assert re.search(r"^  finished +old ", apscheduler("list", "--all"), re.M)
+
+    def test_a_long_list_is_cut_and_says_how_many_more(self, monkeypatch):
+        for number in range(5):
+            add(f"job-{number}", hours=number + 1)
+        text = apscheduler("list", "--limit", "2")
+        assert text.splitlines()[0] == "5 jobs"
+        assert text.splitlines()[-1] == (
+            "  and 3 more (manage.py apscheduler list --limit 0)"
+        )
+        assert "job-1" in text and "job-2" not in text
+        assert "more" not in apscheduler("list", "--limit", "0")
+        assert "more" not in apscheduler("list", "--limit", "5")
+        with pytest.raises(CommandError, match="a whole number, 0 or more; got '-1'"):
+            apscheduler("list", "--limit=-1")
+        monkeypatch.setattr(command, "LISTED_JOBS", 4)
+        assert apscheduler("list").splitlines()[-1].startswith("  and 1 more")
 
 
 class TestSync:

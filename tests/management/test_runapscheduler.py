@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import sqlite3
 import subprocess
 
@@ -126,7 +127,8 @@ class TestWhatItShows:
         assert command.ended() == 0
         text = command.text
         assert re.match(r"django_apscheduler \d+\.\d+\.\d+, Django \d", text)
-        assert re.search(r"^  database   default: (SQLite|PostgreSQL) \d", text, re.M)
+        vendor = "SQLite|PostgreSQL|MariaDB|MySQL"
+        assert re.search(rf"^  database   default: ({vendor}) \d", text, re.M)
         assert (
             "  executors  default (ThreadPool, 7), processpool (ProcessPool, 2)" in text
         )
@@ -288,6 +290,24 @@ class TestInTheDatabase:
         executed = DjangoJobExecution.objects.filter(job_id="tick", status="Executed")
         assert executed.count() == len(ticks)
         assert "database is locked" not in "".join(c.text for c in commands)
+
+    def test_a_survivor_tells_in_a_line_what_it_takes_over(self, run):
+        options = {"SHOP_JOBS": "slow,nightly", "SLOW_SECONDS": "600"}
+        killed = run("runapscheduler", **options)
+        killed.wait_for(lambda: killed.noted("slow begins"))
+        survivor = run("runapscheduler", **options)
+        survivor.wait_for("Running; stop with")
+        killed.kill()
+        survivor.wait_for(r"^\d\d:\d\d:\d\d  started    slow")
+        name = f"{socket.gethostname()}:{killed.process.pid}"
+        told = [line for line in survivor.output if name in line]
+        assert len(told) == 1
+        assert re.fullmatch(
+            rf"\d\d:\d\d:\d\d  The scheduler {name} has shown no sign of life for "
+            r"\d+ s and is taken for dead: slow runs again",
+            told[0],
+        )
+        survivor.wait_for(lambda: len(survivor.noted("slow begins")) == 2)
 
     def test_a_restart_leaves_the_next_run_time_as_it_was(self, run):
         assert run("runapscheduler", "--run-for=0.2", SHOP_JOBS="nightly").ended() == 0

@@ -53,6 +53,23 @@ class TestDuties:
         assert "Cleaning failed; it is tried again" in caplog.text
         assert made.console.stream.getvalue() == "enough: stopping\nStopped\n"
 
+    def test_one_that_hangs_does_not_keep_the_scheduler_from_stopping(
+        self, monkeypatch
+    ):
+        monkeypatch.setattr("django_apscheduler.management.runner.LAST_DUTY_SECONDS", 0)
+        released = threading.Event()
+
+        def hang():
+            made.stop("enough")
+            released.wait(30)
+
+        made = runner(duties=[Duty("Hanging", hang, 0.0)])
+        try:
+            assert made.run(lambda: None) == 0
+            assert not released.is_set()
+        finally:
+            released.set()
+
 
 @pytest.mark.parametrize(
     ("scheduler", "blocking"), [(BackgroundScheduler, False), (BlockingScheduler, True)]

@@ -118,6 +118,7 @@ def test_wheel_and_source_distribution_hold_templates_texts_and_types(
     files = wanted_files()
     assert f"{PACKAGE}/py.typed" in files
     assert any(name.endswith(".html") for name in files)
+    assert f"{PACKAGE}/locale/de/LC_MESSAGES/django.mo" in files
     assert files - names == set()
     assert files - inside == set()
     assert {"LICENSE", "README.md", "CHANGELOG.md"} <= inside

@@ -75,9 +75,33 @@ def test_a_session_on_another_database_than_asked_for_is_refused(
 def test_an_unknown_database_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEST_DB", "oracle")
     with pytest.raises(
-        SystemExit, match="must be 'sqlite' or 'postgres'; got 'oracle'"
+        SystemExit, match="must be 'sqlite', 'postgres' or 'mariadb'; got 'oracle'"
     ):
         databases.wanted()
+
+
+@pytest.mark.parametrize(
+    ("lacking", "remedy"),
+    [
+        ({"MySQLdb", "pymysql"}, "pip install PyMySQL"),
+        ({"mariadbd"}, "apt install mariadb-server, or set TEST_MYSQL_HOST"),
+        ({"mariadb-install-db"}, "apt install mariadb-server"),
+    ],
+)
+def test_what_mariadb_needs_is_named(
+    monkeypatch: pytest.MonkeyPatch, lacking: set[str], remedy: str
+) -> None:
+    def find(name: str, **options: object) -> str | None:
+        return None if name in lacking else name
+
+    monkeypatch.delenv("TEST_MYSQL_HOST", raising=False)
+    monkeypatch.setattr(databases.importlib.util, "find_spec", find)
+    monkeypatch.setattr(databases.shutil, "which", find)
+    assert remedy in str(databases.missing_for_mariadb())
+    with pytest.raises(SystemExit, match="MariaDB was asked for; it needs "):
+        databases._mysql()
+    lacking.clear()
+    assert databases.missing_for_mariadb() is None
 
 
 @pytest.mark.parametrize(
@@ -102,6 +126,33 @@ def test_both_runs_are_added_up(tmp_path: Path, some_tests: Path) -> None:
     assert suite.count(tmp_path / "absent.json") == Counter()
     total.update(failed=2, error=1)
     assert suite.words(total) == "2 failed, 1 passed, 3 skipped, 1 error"
+
+
+def test_some_of_the_databases_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    def databases_of(text: str) -> list[str]:
+        monkeypatch.setenv("TEST_RUNS", text)
+        return [database for _, database, _ in suite.chosen()]
+
+    assert databases_of("") == ["sqlite", "postgres", "mariadb"]
+    assert databases_of("mariadb, sqlite") == ["sqlite", "mariadb"]
+    with pytest.raises(SystemExit, match="sqlite, postgres, mariadb, .*; got mysql"):
+        databases_of("postgres,mysql")
+
+
+@pytest.mark.parametrize(("required", "status"), [("", 0), ("1", 1)])
+def test_a_run_that_cannot_be_made_says_what_it_needs(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    required: str,
+    status: int,
+) -> None:
+    monkeypatch.setenv("REQUIRE_ALL", required)
+    monkeypatch.setattr(suite, "RUNS", (("MariaDB", "mariadb", ()),))
+    monkeypatch.setattr(databases, "missing_for_mariadb", lambda: "needs a server: ...")
+    assert suite.main([]) == status
+    told = capsys.readouterr().out
+    assert "MariaDB    not tested: it needs a server: ..." in told
+    assert "no tests ran" in told.splitlines()[-1]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -8,7 +8,11 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from django_apscheduler import events as codes
-from django_apscheduler.jobstores.base import ConflictingIdError, JobLookupError
+from django_apscheduler.jobstores.base import (
+    ConflictingIdError,
+    ExecutionLookupError,
+    JobLookupError,
+)
 from django_apscheduler.schedulers.adding import NeverFiresError
 from django_apscheduler.triggers.cron import CronTrigger
 from django_apscheduler.triggers.interval import IntervalTrigger
@@ -19,6 +23,10 @@ MINUTE = timedelta(minutes=1)
 
 def body(*args, **kwargs):
     return args
+
+
+def picky(one):
+    return one
 
 
 def test_a_tentative_job_gets_its_run_time_when_the_scheduler_starts(scheduler, manual):
@@ -150,6 +158,61 @@ def test_many_jobs_in_one_call(scheduler):
     )
     assert [job.id for job in jobs] == ["job-1", "job-2", "job-3"]
     assert scheduler.get_jobs() == jobs
+
+
+WRONG = [
+    ({"func": "no.such:thing"}, LookupError, "job 1: could not import 'no.such'"),
+    ({"id": "b", "func": picky}, ValueError, r"job 1 \('b'\): picky\(one\) cannot be"),
+    ({"id": "b", "trigger": "hourly"}, LookupError, r"job 1 \('b'\): No trigger by"),
+    ({"id": "b", "max_instances": 0}, TypeError, r"job 1 \('b'\): max_instances must"),
+    ({"id": "a"}, ConflictingIdError, r"job 1 \('a'\): job 0 of the same call has"),
+    ({"id": "old"}, ConflictingIdError, r"job 1 \('old'\): Job identifier \(old\)"),
+    ({"jobstore": "default"}, TypeError, r"job 1: jobstore must be given to add_jobs"),
+    (
+        {"id": "b", "trigger": "cron", "month": 2, "day": 30},
+        ValueError,
+        r"job 1 \('b'\): the trigger cron.* will never fire",
+    ),
+]
+
+
+@pytest.mark.parametrize(("wrong", "error", "message"), WRONG)
+def test_of_many_jobs_the_wrong_one_is_named_and_none_is_added(
+    scheduler, events, wrong, error, message
+):
+    scheduler.start()
+    scheduler.add_job(body, "date", id="old")
+    events.clear()
+    jobs = [
+        {"func": body, "trigger": "date", "id": "a"},
+        {"func": body, "trigger": "date", **wrong},
+        {"func": body, "trigger": "date", "id": "c"},
+    ]
+    with pytest.raises(error, match=f"^{message}"):
+        scheduler.add_jobs(iter(jobs))
+    assert [job.id for job in scheduler.get_jobs()] == ["old"]
+    assert events == []
+
+
+def test_what_is_no_dictionary_of_options_is_named(scheduler):
+    with pytest.raises(TypeError, match="^job 1: expected a dictionary .*; got tuple$"):
+        scheduler.add_jobs([{"func": body, "id": "a"}, (body, "date")])
+    assert scheduler.get_jobs() == []
+
+
+def test_a_job_that_never_fires_is_named_before_the_start_too(scheduler):
+    never = {"func": body, "trigger": "cron", "month": 2, "day": 30}
+    with pytest.raises(ValueError, match=r"^job 1 \('b'\): the trigger .* never fire"):
+        scheduler.add_jobs([{"func": body, "id": "a"}, {**never, "id": "b"}])
+    assert scheduler.get_jobs() == []
+
+
+def test_many_jobs_are_one_line_of_the_log(scheduler, caplog):
+    scheduler.start()
+    caplog.set_level("INFO")
+    scheduler.add_jobs({"func": body, "id": f"job-{n}"} for n in range(3))
+    lines = [message for message in caplog.messages if message.startswith("Added")]
+    assert lines == ['Added 3 jobs to job store "default"']
 
 
 def test_the_decorator_schedules_and_returns_the_function(scheduler):
@@ -324,6 +387,8 @@ def test_run_now_runs_a_job_once_more(scheduler, manual):
     assert scheduler.get_job("a").next_run_time == NOON + MINUTE
     with pytest.raises(JobLookupError):
         scheduler.run_job_now("nope")
+    with pytest.raises(ExecutionLookupError, match="No execution by the id of 7"):
+        scheduler.run_job_now("a", retry_of=7)
 
 
 def test_exported_jobs_are_readable_and_come_back_the_same(scheduler, tmp_path, manual):

@@ -26,7 +26,8 @@ class LoggingStore(MemoryJobStore):
         self.started = []
         self.forgotten = []
         self.failures = 0
-        self.poison = None
+        self.poison = self.refused = None
+        self.takes_writes = True
         self.answers = True
 
     def settle(self, outcomes):
@@ -37,6 +38,8 @@ class LoggingStore(MemoryJobStore):
             raise OSError("database is gone")
         if self.poison in outcomes:
             raise ValueError("value too long")
+        if any(outcome.run is self.refused for outcome in outcomes):
+            raise ValueError("constraint violated")
         self.batches.append(outcomes)
         return outcomes
 
@@ -50,6 +53,9 @@ class LoggingStore(MemoryJobStore):
     def get_next_run_time(self):
         if not self.answers:
             raise OSError("database is gone")
+
+    def can_write(self):
+        return self.takes_writes and super().can_write()
 
 
 @pytest.fixture(autouse=True)
@@ -77,6 +83,15 @@ def settler(store):
 def outcome(**extra):
     run = Run(make("a"), "default", [NOON], execution_ids=[1], **extra)
     return Outcome(run, 0, "Executed")
+
+
+def until(condition):
+    """Wait until ``condition()`` holds: the settler works on a thread of its own."""
+    for _ in range(2000):
+        if condition():
+            return
+        threading.Event().wait(0.005)
+    raise AssertionError("waited 10 s in vain")
 
 
 def finish(settler, item):
@@ -147,9 +162,7 @@ def test_outcomes_are_kept_through_an_outage(settler, store):
     assert sorted(map(id, settler.told)) == sorted(map(id, items))
 
 
-def test_one_outcome_that_the_database_refuses_does_not_hold_up_others(
-    settler, store, caplog
-):
+def test_one_outcome_that_the_database_refuses_does_not_hold_up_others(settler, store):
     store.gate.clear()
     first, bad, good = outcome(), outcome(), outcome()
     store.poison = bad
@@ -159,9 +172,91 @@ def test_one_outcome_that_the_database_refuses_does_not_hold_up_others(
     finish(settler, good)
     store.gate.set()
     settler.stop()
-    assert settler.told == [first, good]
+    assert settler.told == [first, bad, good]
+    assert store.forgotten == []
+    assert store.batches[1][0].status == "Executed"
+
+
+def test_an_outcome_whose_texts_are_refused_is_written_without_them(settler, store):
+    failed = outcome()
+    failed.status, failed.exception = "Error!", ValueError("\u2603")
+    failed.traceback = "Traceback: \u2603"
+    store.poison = failed
+    finish(settler, failed)
+    settler.stop()
+    ((written,),) = store.batches
+    assert (written.run, written.status, written.traceback) == (
+        failed.run,
+        "Error!",
+        "",
+    )
+    assert str(written.exception) == "ValueError, whose text could not be stored"
+    # Listeners are told of the exception itself.
+    assert settler.told == [failed]
+
+
+def test_an_outcome_that_is_refused_altogether_is_tried_again_beside_others(
+    settler, store, monkeypatch
+):
+    monkeypatch.setattr(settling, "REFUSED_SECONDS", 0.01)
+    bad, good = outcome(), outcome()
+    store.refused = bad.run
+    finish(settler, bad)
+    finish(settler, good)
+    until(lambda: settler.told == [good])
+    assert store.forgotten == []
+    store.refused = None
+    until(lambda: settler.told == [good, bad])
+
+
+def test_an_outcome_that_is_refused_to_the_end_counts_as_lost_and_is_told_so(
+    settler, store, caplog
+):
+    bad = outcome()
+    store.refused = bad.run
+    finish(settler, bad)
+    settler.stop()
+    assert settler.told == []
     assert store.forgotten == [bad.run]
-    assert "Gave up writing" in caplog.text
+    assert "its run counts as lost" in caplog.text
+
+
+def test_a_database_that_takes_no_writes_at_all_is_an_outage(settler, store):
+    store.failures, store.takes_writes = 20, False
+    item = outcome()
+    finish(settler, item)
+    until(lambda: settler.told == [item])
+    assert store.batches == [[item]]
+
+
+def test_a_start_that_cannot_be_written_leaves_the_running_body_known(
+    settler, store, monkeypatch
+):
+    monkeypatch.setattr(settling, "START_SECONDS", 0.001)
+    tried = []
+    store.confirm_starts = lambda runs: tried.append(runs) or [][1]
+    run = outcome().run
+    settler.began(run)
+    until(lambda: len(tried) >= 3)
+    settler.stop()
+    assert store.forgotten == []
+
+
+def test_a_body_does_not_begin_while_nobody_can_say_whose_run_it_is(settler, store):
+    def may_start(run):
+        raise OSError("database is gone")
+
+    store.may_start = may_start
+    run = outcome().run
+    assert settler.began(run) is False
+    assert store.forgotten == [run]
+
+
+def test_a_start_confirmed_too_late_does_not_begin(settler, store):
+    store.may_start = lambda run: False
+    run = outcome(confirm_start=True).run
+    assert settler.began(run) is False
+    assert store.started == [run]
 
 
 def test_a_store_that_is_gone_for_good_does_not_keep_a_process_from_ending(

@@ -16,25 +16,19 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
-from django.db.models import Count
+from django.db.models import Q
 
 from django_apscheduler import clock, planning
-from django_apscheduler.db import DatabaseNow, database_now
 from django_apscheduler.job import ACTIVE, BROKEN, FINISHED, Job
 from django_apscheduler.jobstores.base import Batch, Run
 from django_apscheduler.jobstores.django.enclosure import Enclosure
 from django_apscheduler.jobstores.django.membership import LeaseLost
-from django_apscheduler.jobstores.django.rows import COLUMNS, Row, in_utc
-from django_apscheduler.jobstores.django.sql import (
-    Advance,
-    Entry,
-    Statements,
-    added_note,
-)
+from django_apscheduler.jobstores.django.records import Advance, Entry, Look
+from django_apscheduler.jobstores.django.rows import COLUMNS, Row, explain, in_utc
+from django_apscheduler.jobstores.django.sql import Statements, added_note, statements
 from django_apscheduler.models import (
     DjangoJob,
     DjangoJobExecution,
-    SchedulerControl,
     SchedulerProcess,
 )
 from django_apscheduler.util import utc
@@ -46,7 +40,9 @@ logger = logging.getLogger(__name__)
 
 #: Jobs of one executor that a single claim takes, however many slots are free.
 MOST_JOBS = 500
-#: Queued executions looked at in one claim; those whose job is busy stay queued.
+#: When to look again for what will be due at this very moment.
+SOON = timedelta(milliseconds=1)
+#: Queued executions looked at in one claim.
 MOST_QUEUED = 500
 
 
@@ -64,6 +60,16 @@ def fire_key(uid: UUID, revision: int, nominal: datetime) -> str:
     moment = nominal.astimezone(utc)
     microseconds = (moment - _EPOCH) // timedelta(microseconds=1)
     return f"{uid.hex}:{revision}:{microseconds}"
+
+
+def of_another_job(key: str | None, uid: UUID) -> bool:
+    """
+    Tell whether an execution belongs to a job that had this one's id before it.
+
+    :param key: the execution's fire key; runs by hand have none, and run as what bears
+        the id
+    """
+    return key is not None and not key.startswith(uid.hex)
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=utc)
@@ -84,93 +90,106 @@ class Claim:
         self.given_now = now
         self.batch = Batch()
         self.advances: list[Advance] = []
+        self.moved: list[tuple[str, datetime]] = []
         self.entries: list[Entry] = []
         self.runs: list[tuple[Run, list[str]]] = []
         self.running: dict[str, int] = {}
         self.more = False
+        self.capped = {alias for alias, n in free.items() if n > MOST_JOBS}
         self.unresolved = store.still_unresolved()
+        self.lead = store.lead if now is None else timedelta(0)
 
     def run(self) -> Batch:
         """Claim what is due; without anything due, only read."""
+        if self.room:
+            self.try_to_claim()
+            if self.given_now is None and self.batch.now is not None:
+                self.batch.now = self.by_now(self.batch.now)
+                self.batch.offset = self.store.offset
+        return self.batch
+
+    def by_now(self, read: datetime) -> datetime:
+        """
+        Return the present, for the claim took its time, by which no other must be late.
+
+        What is not due by the database's clock, though it seems so by our estimate, is
+        due in a moment: otherwise it would be taken for a job that nobody here may run.
+        """
+        due = self.batch.next_run_time
+        present = max(read, self.store.estimate())
+        if due is not None and read < due <= present:
+            return max(read, due - SOON)
+        return present
+
+    def try_to_claim(self) -> None:
         store = self.store
-        if not self.room:
-            return self.batch
-        with store.private(store.claiming):
+        with store.private(store.claiming) as connection:
+            self.sql = statements(connection)
             if not store.surely_due(self.given_now) and not self.look():
-                return self.batch
+                return
             attempt = clock.monotonic()
             try:
-                with store.transaction() as sql:
-                    store.membership.renew(self.given_now, tick=True)
+                with store.transaction(fold=True) as sql:
                     self.claim(sql)
             except BaseException:
                 # Also reached when the reply to COMMIT was lost: then the rows are
                 # ours without our knowing, and reconciliation hands them back.
-                for run, _ in self.runs:
-                    store.forget(run)
+                self.forget()
                 raise
         store.membership.trust(attempt)
-        self.finish()
-        return self.batch
-
-    def finish(self) -> None:
-        """After the commit: hold on to what is still ours."""
-        if not self.store.still_ours():
+        store.note_duration(clock.monotonic() - attempt)
+        try:
+            ours = store.still_ours()
+        except BaseException:
+            self.forget()
+            raise
+        if not ours:
             # The process was stopped between the claim and here, for so long that
             # others have taken over what it claimed.
-            for run in self.batch.runs:
-                self.store.forget(run)
+            self.forget()
             raise LeaseLost
+
+    def forget(self) -> None:
+        """Give up all runs of this claim, whether they are ours or not."""
+        for run, _ in self.runs:
+            self.store.forget(run)
+        self.store.doubt()
 
     # Reading.
 
     def look(self) -> bool:
         """Read whether there is anything to claim, and when there will be."""
-        paused = self.read_control()
-        batch = self.batch
-        batch.now = self.now
-        if paused:
-            self.store.expect(None)
+        look = self.note(self.sql.look(self.aliases, self.leave_alone))
+        if look.paused:
             return False
-        batch.next_run_time = self.next_due()
-        self.store.expect(batch.next_run_time)
-        if batch.next_run_time is not None and batch.next_run_time <= self.now:
+        if look.due is not None and look.due <= self.horizon:
             return True
-        return self.queue_can_move()
+        self.batch.next_run_time = look.due and look.due - self.lead
+        self.store.expect(self.batch.next_run_time)
+        return look.queued and self.open_queue().exists()
 
-    def read_control(self) -> bool:
-        """Read the clock and whether everything is paused."""
-        row = (
-            SchedulerControl.objects.using(self.using)
-            .filter(pk=SchedulerControl.ROW)
-            .values_list("paused", DatabaseNow())
-            .first()
-        )
-        paused, now = row if row is not None else (False, None)
+    def note(self, look: Look) -> Look:
+        """Go by the time that was read, and claim nothing while all is paused."""
         if self.given_now is not None:
             self.now: datetime = self.given_now
         else:
-            self.now = now or database_now(self.using)
-            self.store.compare_clocks(self.now)
-        return paused
+            self.now = look.now
+            self.store.compare_clocks(look.now)
+        self.horizon = self.now + self.lead
+        self.batch.now = self.now
+        if look.paused:
+            self.store.expect(None)
+        return look
 
-    def due_rows(self, alias: str) -> Any:
-        """Return the executor's scheduled jobs in the order in which they are claimed."""
-        rows = DjangoJob.objects.using(self.using).filter(
-            executor=alias, next_run_time__isnull=False, state=ACTIVE
-        )
-        if self.unresolved:
-            rows = rows.exclude(id__in=self.unresolved)
-        return rows.order_by("executor", "next_run_time", "id")
+    @property
+    def aliases(self) -> list[str]:
+        """The executors that have room."""
+        return [alias for alias, slots in self.room.items() if slots > 0]
 
-    def next_due(self) -> datetime | None:
-        """Return when the executors with room next have something to do."""
-        times = [
-            self.due_rows(alias).values_list("next_run_time", flat=True).first()
-            for alias, slots in self.room.items()
-            if slots > 0
-        ]
-        return min((time for time in times if time is not None), default=None)
+    @property
+    def leave_alone(self) -> list[str]:
+        """The jobs whose callable cannot be imported here."""
+        return sorted(self.unresolved)
 
     def queued_rows(self) -> Any:
         rows = DjangoJobExecution.objects.using(self.using).filter(
@@ -180,51 +199,75 @@ class Claim:
             rows = rows.exclude(job_id__in=self.unresolved)
         return rows.order_by("id")
 
-    def queue_can_move(self) -> bool:
+    def open_queue(self) -> Any:
         """
-        Read whether a queued execution could be claimed, or given up.
+        Return the queued executions that could be claimed, or given up, oldest first.
 
-        One that waits for its job's instances is no reason to write: on SQLite each
-        write wakes all schedulers, and these would wake each other for ever.
+        Those that wait for their job's instances are left out: they would hide the
+        others, and are no reason to write: on SQLite each write wakes all schedulers,
+        and these would wake each other for ever.
         """
-        names = ("job_id", "expires_time", "job__max_instances")
-        queued = list(self.queued_rows().values_list(*names)[:MOST_QUEUED])
-        self.count_running({job_id for job_id, _, _ in queued})
-        return any(
-            limit is None
-            or self.running.get(job_id, 0) < limit
-            or (expires is not None and expires <= self.now)
-            for job_id, expires, limit in queued
+        rows = self.queued_rows()
+        waiting = rows.order_by().values_list("job_id", flat=True).distinct()
+        limits = dict(
+            DjangoJob.objects.using(self.using)
+            .filter(id__in=list(waiting[:MOST_QUEUED]))
+            .values_list("id", "max_instances")
         )
+        running = self.sql.count_running(limits.keys())
+        busy = [id for id, limit in limits.items() if running.get(id, 0) >= limit]
+        lasting = Q(expires_time__isnull=True) | Q(expires_time__gt=self.now)
+        return rows.exclude(lasting, job_id__in=busy) if busy else rows
 
     # Writing.
 
     def claim(self, sql: Statements) -> None:
-        """Inside the transaction, after the lease was renewed."""
-        if self.read_control():
-            self.batch.now = self.now
-            self.store.expect(None)
+        """Inside the transaction."""
+        membership = self.store.membership
+        look = self.note(
+            sql.open_claim(membership, self.given_now, self.aliases, self.leave_alone)
+        )
+        if look.paused:
             return
-        queued, parents = self.lock_queued()
+        queued, parents = self.lock_queued() if look.queued else ([], {})
         due: list[Row] = []
         for alias, slots in self.room.items():
-            rows = self.due_rows(alias).filter(next_run_time__lte=self.now)
-            found = list(self.store.locked(rows).values_list(*COLUMNS)[:slots])
-            due += map(Row._make, found)
+            found = sql.due(alias, self.horizon, slots, self.leave_alone)
+            due += found
             self.more = self.more or len(found) == slots
-        self.count_running({row.id for row in due} | parents.keys())
+        # Whoever would add an instance holds the job's row, as we do, so the count can
+        # only be too high, never too low.
+        self.running = sql.count_running({row.id for row in due} | parents.keys())
         for execution in queued:
             self.take_queued(execution, parents)
         for row in due:
             if self.room[row.executor] > 0:
                 self.take_due(row)
-        sql.advance(self.advances)
-        self.register(sql.insert(self.entries, self.owner_id, self.now))
-        self.store.membership.note_unresolved(set(self.unresolved))
-        self.batch.now = self.now
-        self.batch.next_run_time = self.next_due()
+        ids, next_due = sql.write(
+            self.advances,
+            self.entries,
+            self.owner_id,
+            self.now,
+            self.aliases,
+            self.leave_alone,
+        )
+        self.register(ids)
+        membership.note_unresolved(set(self.unresolved))
+        self.batch.next_run_time = self.earliest(next_due)
+        if any(self.room[alias] <= 0 for alias in self.capped):
+            # There is room for more than one claim takes, and nobody would wake us.
+            self.batch.next_run_time = self.now
         # With all slots filled there may be more, which the next claim need not look for.
         self.store.expect(self.now if self.more else self.batch.next_run_time)
+
+    def earliest(self, next_due: datetime | None) -> datetime | None:
+        """Return when to claim next, be it a job that this claim moved on."""
+        times = [time - self.lead for alias, time in self.moved if self.room[alias] > 0]
+        if next_due is not None:
+            # What this claim saw and could not take yet is no reason to hurry.
+            seen = next_due <= self.horizon
+            times.append(next_due if seen else next_due - self.lead)
+        return min(times, default=None)
 
     @cached_property
     def owner_id(self) -> int:
@@ -234,9 +277,11 @@ class Claim:
 
     def lock_queued(self) -> tuple[list[Any], dict[str, Row]]:
         """Return the queued executions to look at, and their jobs by id, all locked."""
-        names = ("id", "job_id", "run_time", "attempt", "executor", "expires_time")
+        names = (
+            "id", "job_id", "run_time", "attempt", "executor", "expires_time", "fire_key",
+        )  # fmt: skip
         rows = list(
-            self.store.locked(self.queued_rows()).values_list(*names, named=True)[
+            self.store.locked(self.open_queue()).values_list(*names, named=True)[
                 :MOST_QUEUED
             ]
         )
@@ -252,7 +297,10 @@ class Claim:
         for row in rows:
             if row.expires_time is not None and row.expires_time <= self.now:
                 self.give_up(row.id, "No scheduler could start it before it expired.")
-            elif row.job_id in gone:
+            elif row.job_id in gone or (
+                row.job_id in found
+                and of_another_job(row.fire_key, found[row.job_id].uid)
+            ):
                 self.give_up(row.id, "The job was removed before it could run.")
             elif row.job_id in found:
                 # Otherwise another scheduler is deciding on the job at this moment.
@@ -265,25 +313,6 @@ class Claim:
             note=added_note(note),
             finished_time=self.now,
         )
-
-    def count_running(self, job_ids: set[str]) -> None:
-        """
-        Count the jobs' instances in all schedulers.
-
-        Whoever would add one holds the job's row, as we do, so the count can only be
-        too high, never too low.
-        """
-        if not job_ids:
-            return
-        counts = (
-            DjangoJobExecution.objects.using(self.using)
-            .filter(job_id__in=job_ids, status__in=DjangoJobExecution.RUNNING)
-            .order_by()
-            .values_list("job_id")
-            # Run times of one submission run in succession, as one instance.
-            .annotate(Count("claim_id", distinct=True))
-        )
-        self.running = dict(counts)
 
     def restore(self, row: Row) -> Job | None:
         """Return the row's job with its callable; park or ignore it if that fails."""
@@ -316,6 +345,10 @@ class Claim:
             return
         job = self.restore(row)
         if job is None:
+            if row.id not in self.unresolved:
+                self.give_up(
+                    execution.id, f"The job is broken. {self.batch.broken[-1][1]}"
+                )
             return
         run = self.make_run(job, [execution.run_time.astimezone(utc)])
         run.attempt = execution.attempt
@@ -331,6 +364,8 @@ class Claim:
                 owner_id=self.owner_id,
                 claim_id=run.claim.claim_id,
                 claimed_time=self.now,
+                # From now on somebody has it; should he die, it is not too late.
+                expires_time=None,
             )
         )
         if taken:
@@ -343,8 +378,14 @@ class Claim:
         job = self.restore(row)
         if job is None:
             return
+        assert row.next_run_time is not None
+        early = row.next_run_time > self.now
+        if early and self.running.get(row.id, 0) >= row.max_instances:
+            # An instance may end before the job is due.
+            return
         try:
-            plan = planning.plan(job, self.now)
+            # Of several run times that are near, no more than one is due early.
+            plan = planning.plan(job, max(self.now, row.next_run_time))
         except Exception as error:
             self.park(row, error)
             return
@@ -414,10 +455,13 @@ class Claim:
     def advance(self, job: Job, row: Row, plan: planning.Plan) -> None:
         ended = plan.next_run_time is None
         anchor = getattr(job.trigger, "anchor", None)
+        next_run_time = in_utc(plan.next_run_time)
+        if next_run_time is not None:
+            self.moved.append((job.executor, next_run_time))
         self.advances.append(
             Advance(
                 row.id,
-                in_utc(plan.next_run_time),
+                next_run_time,
                 in_utc(plan.nominal_time),
                 in_utc(anchor) or row.anchor_time,
                 FINISHED if ended else ACTIVE,
@@ -463,9 +507,12 @@ class Claim:
 
     def park(self, row: Row, error: Exception) -> None:
         """Set a job aside that no scheduler can restore; it alone suffers."""
-        text = self.store.explain(error)
+        text = explain(error)
         logger.error("Job %s is parked as broken: %s", row.id, text)
         self.batch.broken.append((row.id, text))
+        if row.state != ACTIVE:
+            # A pause or an end must not be forgotten for a run beside the schedule.
+            return
         DjangoJob.objects.using(self.using).filter(pk=row.id).update(
             state=BROKEN,
             next_run_time=None,
@@ -479,15 +526,32 @@ class Claim:
         """Leave a job alone that this process's code cannot run; others' may."""
         self.store.ignore(row.id)
         self.unresolved.add(row.id)
-        if self.somebody_may_run(row):
-            logger.warning(
-                "Job %s is left to other schedulers for a minute; here its callable "
-                "cannot be imported: %s",
-                row.id,
-                error,
-            )
+        if row.state != ACTIVE or self.somebody_may_run(row):
+            told = "is left to other schedulers for a minute"
+        elif self.gone_from_code(row):
+            told = "is not declared any more and will be disabled"
         else:
             self.park(row, error)
+            return
+        logger.warning(
+            "Job %s %s; its callable cannot be imported here: %s", row.id, told, error
+        )
+
+    def gone_from_code(self, row: Row) -> bool:
+        """
+        Tell whether the job was declared in code, and no living scheduler declares it.
+
+        After a deploy that is no fault, and the next synchronisation disables it.
+        """
+        jobs = DjangoJob.objects.using(self.using)
+        if not jobs.filter(pk=row.id, declaration__isnull=False).exists():
+            return False
+        living = SchedulerProcess.objects.using(self.using).filter(
+            state=SchedulerProcess.State.ALIVE, lease_until__gt=self.now
+        )
+        lists = living.values_list("declarations", flat=True)
+        declared = [json.loads(text or "[]") for text in lists]
+        return any(declared) and not any(row.id in ids for ids in declared)
 
     def somebody_may_run(self, row: Row) -> bool:
         """Tell whether a live scheduler with the job's executor has not refused it."""

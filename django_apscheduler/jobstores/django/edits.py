@@ -8,43 +8,57 @@ each other whole. Only what the caller changed is written.
 from __future__ import annotations
 
 import json
-import uuid
-from collections.abc import Iterator
+import logging
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
 from django.db import IntegrityError, connections, transaction
 from django.db.models import F
 
 from django_apscheduler import planning
-from django_apscheduler.db import DatabaseNow, ensure_usable, moment
-from django_apscheduler.job import ACTIVE, BROKEN, DISABLED, FINISHED, PAUSED, Job
-from django_apscheduler.jobstores.base import ConflictingIdError, JobLookupError
+from django_apscheduler.db import ensure_usable, repeat_deadlocks
+from django_apscheduler.job import (
+    ACTIVE,
+    BROKEN,
+    DISABLED,
+    FINISHED,
+    PAUSED,
+    Job,
+    say_which,
+)
+from django_apscheduler.jobstores.base import (
+    MOST_AHEAD_SECONDS,
+    ConflictingIdError,
+    JobLookupError,
+)
 from django_apscheduler.jobstores.django import rows
 from django_apscheduler.jobstores.django.claim import fire_key
 from django_apscheduler.jobstores.django.rows import COLUMNS, Row, in_utc
-from django_apscheduler.jobstores.django.sql import Statements, added_note, statements
+from django_apscheduler.jobstores.django.sql import (
+    BULK_ROWS,
+    Statements,
+    added_note,
+    chunks,
+    statements,
+)
 from django_apscheduler.models import (
     DjangoJob,
     DjangoJobExecution,
-    SchedulerCommand,
     SchedulerControl,
 )
 from django_apscheduler.util import utc
 
+logger = logging.getLogger(__name__)
+
 if TYPE_CHECKING:
     from django_apscheduler.jobstores.django.store import DjangoJobStore
 
-#: How long a run-now waits for a scheduler and for the job's other instances.
-RUN_NOW_EXPIRES = timedelta(minutes=5)
-
-#: Rows written by one statement when many jobs are added.
-BULK_ROWS = 1000
-
 #: What a job that is added anew forgets of the finished one under its id.
 FRESH: dict[str, Any] = {
-    "error": "",
     "paused_time": None,
     "paused_by": "",
     "pause_reason": "",
@@ -54,6 +68,16 @@ FRESH: dict[str, Any] = {
     "finished_time": None,
     "job_state": None,
 }
+
+
+def repeated(edit: Callable[..., Any]) -> Any:
+    """Have a method that is one transaction begin again after a deadlock."""
+
+    @wraps(edit)
+    def method(self: Edits, *args: Any) -> Any:
+        return repeat_deadlocks(self.store.using, partial(edit, self, *args))
+
+    return method
 
 
 class Edits:
@@ -76,7 +100,7 @@ class Edits:
         using = self.store.using
         connection = connections[using]
         ensure_usable(connection)
-        self.store.warn_of_other_transactions()
+        self.warn_of_other_transactions()
         with self.store.writers(connection), transaction.atomic(using=using):
             sql = statements(connection)
             if connection.vendor == "sqlite":
@@ -84,16 +108,53 @@ class Edits:
             yield sql
             sql.notify()
 
+    def warn_of_other_transactions(self) -> None:
+        """Warn when the caller's transaction is on another database than the jobs."""
+        using = self.store.using
+        if connections[using].in_atomic_block:
+            return
+        for connection in connections.all(initialized_only=True):
+            if connection.alias != using and connection.in_atomic_block:
+                logger.warning(
+                    "Jobs are edited inside atomic() on the database %r, but they are "
+                    "kept in %r: the edit takes effect at once, and stays if that "
+                    "transaction is rolled back. Use atomic(using=%r)",
+                    connection.alias,
+                    using,
+                    using,
+                )
+
     def lock(self, job_ids: list[str]) -> dict[str, tuple[Row, datetime, str]]:
         """Lock jobs' rows; return id → row, the present, and its overrides."""
         found = self.store.locked(self.jobs.filter(id__in=job_ids), wait=True)
         names = (*COLUMNS, "overrides")
-        result = {}
-        for values in found.order_by("id").values_list(*names, DatabaseNow()):
-            *columns, overrides, now = values
-            now = self.store.given_now(None) or now
-            result[columns[0]] = (Row._make(columns), now, overrides)
-        return result
+        locked = list(found.order_by("id").values_list(*names))
+        # Only now: the statement may have waited long for the locks, and what fell due
+        # meanwhile is due.
+        now = self.present([columns[0] for columns in locked])
+        return {
+            columns[0]: (Row._make(columns), now, overrides)
+            for *columns, overrides in locked
+        }
+
+    def present(self, job_ids: list[str]) -> datetime:
+        """
+        Return the present, later than all run times that were claimed of locked jobs.
+
+        Claims begin a little ahead. An edit that counts from now would name such a run
+        time again, so it waits until that has passed.
+        """
+        given = self.store.given_now(None)
+        if given is not None:
+            return given
+        sql = statements(connections[self.store.using])
+        while True:
+            now, claimed = sql.present(job_ids)
+            ahead = (claimed - now).total_seconds() if claimed else -1.0
+            # What is further ahead was claimed before the database's clock was set.
+            if not 0 <= ahead <= MOST_AHEAD_SECONDS:
+                return now
+            time.sleep(ahead + 0.001)
 
     def lock_one(self, job_id: str) -> tuple[Row, datetime]:
         """
@@ -108,6 +169,7 @@ class Edits:
 
     # Adding.
 
+    @repeated
     def add(self, jobs: list[Job], replace_existing: bool) -> None:
         """
         Add jobs, all or none.
@@ -115,126 +177,172 @@ class Edits:
         :raises ConflictingIdError: when an id is taken, unless existing ones are to be
             replaced
         """
-        pickle = self.store.allow_pickle
-        columns = {job.id: rows.all_columns(job, allow_pickle=pickle) for job in jobs}
-        if len(columns) < len(jobs):
-            ids = [job.id for job in jobs]
-            raise ConflictingIdError(next(id for id in ids if ids.count(id) > 1))
-        new: list[Job] = []
+        made = self.dumped(jobs)
+        if len(jobs) == 1 and self.add_alone(jobs[0], made[jobs[0].id]):
+            return
+        left = {job.id: job for job in jobs}
         try:
-            with self.editing():
-                known = self.lock(list(columns))
-                for job in jobs:
-                    found = known.get(job.id)
-                    if found is None:
-                        new.append(job)
-                    elif found[0].state == FINISHED:
-                        self.overwrite(job, found[0], found[1], columns[job.id])
-                    elif replace_existing:
-                        self.replace(job, *found, columns[job.id])
-                    else:
-                        raise ConflictingIdError(job.id)
-                self.insert(new, columns)
+            with self.editing() as sql:
+                while left:
+                    new = [made[job_id] for job_id in left]
+                    for job_id in sql.add(new, self.store.given_now(None)):
+                        self.adopt(left.pop(job_id), made[job_id])
+                    for some in chunks(list(left)):
+                        for job_id, found in self.lock(some).items():
+                            self.meet(
+                                left.pop(job_id), made[job_id], found, replace_existing
+                            )
+                    # What is left now was removed between the two looks, so is free.
         except IntegrityError:
             # Somebody else added one of them since we looked.
-            taken = self.jobs.filter(id__in=[job.id for job in new])
-            for job_id in taken.values_list("id", flat=True)[:1]:
-                raise ConflictingIdError(job_id) from None
+            for some in chunks(list(left)):
+                taken = self.jobs.filter(id__in=some).values_list("id", flat=True)
+                for job_id in taken[:1]:
+                    raise ConflictingIdError(job_id) from None
             raise
 
-    def insert(self, jobs: list[Job], columns: dict[str, dict[str, Any]]) -> None:
-        given = self.store.given_now(None)
-        # One job does without asking for the time first; many are written faster with
-        # plain values.
-        now = moment(given) if len(jobs) == 1 else given or self.store.now()
-        made = [
-            DjangoJob(
-                id=job.id,
-                uid=job.uid,
-                created_time=now,
-                changed_time=now,
-                **columns[job.id],
-            )
-            for job in jobs
-        ]
-        if len(made) == 1:
-            made[0].save(using=self.store.using, force_insert=True)
-        elif made:
-            self.jobs.bulk_create(made, batch_size=BULK_ROWS)
-        for job in jobs:
-            self.adopt(job, columns[job.id], revision=1)
+    def dumped(self, jobs: list[Job]) -> dict[str, Row]:
+        """
+        Return the rows of new jobs by id, before anything is locked.
 
-    def overwrite(
-        self, job: Job, row: Row, now: datetime, columns: dict[str, Any]
+        :raises ConflictingIdError: when two of them have one id
+        :raises ValueError: saying which job cannot be stored, and why
+        """
+        pickle = self.store.allow_pickle
+        made: dict[str, Row] = {}
+        for index, job in enumerate(jobs):
+            if job.id in made:
+                raise ConflictingIdError(job.id)
+            try:
+                made[job.id] = rows.new_row(job, allow_pickle=pickle)
+            except Exception as error:
+                if len(jobs) > 1:
+                    say_which(error, index, job.id)
+                raise
+        return made
+
+    def add_alone(self, job: Job, row: Row) -> bool:
+        """Add a job whose id is new, which most are; tell whether it was."""
+        connection = connections[self.store.using]
+        ensure_usable(connection)
+        self.warn_of_other_transactions()
+        with self.store.writers(connection):
+            sql = statements(connection)
+            if not sql.add_alone(row, self.store.given_now(None)):
+                return False
+        self.adopt(job, row)
+        return True
+
+    def meet(
+        self,
+        job: Job,
+        new: Row,
+        found: tuple[Row, datetime, str],
+        replace_existing: bool,
     ) -> None:
+        """
+        Add a job whose id another one has, or had.
+
+        :raises ConflictingIdError: when it is neither over nor to be replaced
+        """
+        row, now, overrides = found
+        if row.state == FINISHED or (replace_existing and row.state == BROKEN):
+            self.overwrite(job, new, row, now)
+        elif replace_existing:
+            self.replace(job, new, row, now, overrides)
+        else:
+            raise ConflictingIdError(job.id)
+
+    def overwrite(self, job: Job, new: Row, row: Row, now: datetime) -> None:
         """Add a job whose id a finished or broken one had."""
         fresh = dict(FRESH)
         if row.state == BROKEN:
             # The same job mended, not another one: what staff did to it stays.
             del fresh["declaration"], fresh["overrides"]
-        self.jobs.filter(pk=job.id).update(
-            **columns,
-            **fresh,
-            uid=job.uid,
-            revision=row.revision + 1,
-            created_time=now,
-            changed_time=now,
+            # So is what has been claimed or handed back of it.
+            new = new._replace(uid=row.uid)
+            job.uid = row.uid
+        elif "next_run_time" not in job.changes:
+            if new.next_run_time is not None and new.next_run_time <= now:
+                # Reckoned before the lock, and the last job may have had it meanwhile.
+                new = new._replace(**self.first(job, new, now))
+        new = new._replace(revision=row.revision + 1)
+        self.jobs.filter(pk=row.id).update(
+            **{**new._asdict(), **fresh}, created_time=now, changed_time=now
         )
-        self.adopt(job, columns, revision=row.revision + 1)
+        self.adopt(job, new)
 
     def replace(
-        self,
-        job: Job,
-        row: Row,
-        now: datetime,
-        overrides: str,
-        columns: dict[str, Any],
+        self, job: Job, new: Row, row: Row, now: datetime, overrides: str
     ) -> None:
         """
         Bring an existing job in line with ``job``, and leave alone what is the same.
 
         Next run time and pause stay unless the trigger changed or a time was given.
         """
-        if row.state == BROKEN:
-            self.overwrite(job, row, now, columns)
-            return
         held = set(json.loads(overrides or "[]"))
+        columns = new._asdict()
         changed = {
             name: value
             for name, value in columns.items()
             if name in _COMPARED and name not in held and getattr(row, name) != value
         }
         if "trigger" in changed:
-            changed["anchor_time"] = columns["anchor_time"]
+            changed["anchor_time"] = new.anchor_time
         given = "next_run_time" in job.changes
         moves = given or ("trigger" in changed and row.state == ACTIVE)
         if moves or row.state == DISABLED:
+            reckoned = columns["next_run_time"]
+            if not given and reckoned is not None and reckoned <= now:
+                # That was before the lock, and the run time may have been claimed since.
+                columns.update(self.first(job, row, now))
             changed.update({name: columns[name] for name in _SCHEDULE})
-        if changed.keys() & _SIGNED:
-            merged = {**row._asdict(), **changed}
-            changed["signature"] = self.resigned(row, merged, set(changed))
+        self.resign_changed(row, changed)
         if changed:
             self.write(row, changed, now, "replaced")
-        self.adopt(job, {**row._asdict(), **changed}, row.revision + bool(changed))
+        self.adopt(job, row.changed(changed))
         job.uid = row.uid
 
-    def adopt(self, job: Job, columns: dict[str, Any], revision: int) -> None:
+    def adopt(self, job: Job, row: Row) -> None:
         """Let the caller's job tell what is stored."""
-        job.revision = revision
-        job.state = columns["state"]
-        job.next_run_time = columns["next_run_time"]
-        job.nominal_time = columns["nominal_time"]
+        job.revision = row.revision
+        job.state = row.state
+        job.next_run_time = row.next_run_time
+        job.nominal_time = row.nominal_time
         job.error = ""
         rows.for_people(job)
 
     # Changing.
 
+    @repeated
     def update(self, job: Job) -> None:
         """
         Write what was changed in ``job`` since it was loaded.
 
         :raises JobLookupError: when the job is not there any more
         """
+        changed = self.changed_columns(job)
+        with self.editing():
+            self.apply(job, changed, *self.lock_one(job.id))
+
+    @repeated
+    def change(self, job_id: str, change: Callable[[Job], None]) -> Job:
+        """
+        Have ``change`` change a job that nobody else changes or claims meanwhile.
+
+        :raises JobLookupError: when there is no such job, or it cannot be restored
+        """
+        with self.editing():
+            row, now = self.lock_one(job_id)
+            job = self.store.readable(row)
+            if job is None:
+                raise JobLookupError(job_id)
+            change(job)
+            self.apply(job, self.changed_columns(job), row, now)
+        return job
+
+    def changed_columns(self, job: Job) -> dict[str, Any]:
+        """Return the columns that hold what was changed in ``job``."""
         pickle = self.store.allow_pickle
         changed: dict[str, Any] = {
             name: getattr(job, name) for name in rows.PLAIN if name in job.changes
@@ -245,49 +353,59 @@ class Edits:
             changed.update(rows.trigger_columns(job))
         if "next_run_time" in job.changes:
             changed.update(rows.schedule_columns(job))
-        with self.editing():
-            row, now = self.lock_one(job.id)
-            if changed.get("trigger") == row.trigger:
-                # The same schedule as before goes on as it was.
-                del changed["trigger"], changed["anchor_time"]
-            elif "trigger" in changed and "state" not in changed:
-                changed.update(self.recomputed(job, row, now))
-            if changed.keys() & _SIGNED:
-                merged = {**row._asdict(), **changed}
-                changed["signature"] = self.resigned(row, merged, set(changed))
-            if changed:
-                self.write(row, changed, now, "changed")
-            stored = {**row._asdict(), **changed}
-            self.adopt(job, stored, row.revision + bool(changed))
+        rows.check_room(changed)
+        return changed
+
+    def apply(self, job: Job, changed: dict[str, Any], row: Row, now: datetime) -> None:
+        """Write changed columns, and what follows from them, to a row that is locked."""
+        if changed.get("trigger") == row.trigger:
+            # The same schedule as before goes on as it was.
+            del changed["trigger"], changed["anchor_time"]
+        elif "trigger" in changed and "state" not in changed:
+            changed.update(self.recomputed(job, row, now))
+        self.resign_changed(row, changed)
+        if changed:
+            self.write(row, changed, now, "changed")
+        self.adopt(job, row.changed(changed))
 
     def recomputed(self, job: Job, row: Row, now: datetime) -> dict[str, Any]:
         """Return where a changed schedule stands; paused jobs stay paused."""
         if row.state not in (ACTIVE, BROKEN):
             return {"nominal_time": None}
+        anchor = getattr(job.trigger, "anchor", None)
+        return {**self.first(job, row, now), "anchor_time": in_utc(anchor)}
+
+    def first(self, job: Job, row: Row, now: datetime) -> dict[str, Any]:
+        """
+        Return where a schedule stands that begins now.
+
+        :raises ValueError: when it is over
+        """
         run_time, nominal = planning.first_fire(job.trigger, row.uid, now)
         if run_time is None:
             raise ValueError(
                 f"the trigger {job.trigger} of job {job.id!r} will never fire; correct "
                 "it, or remove the job"
             )
-        anchor = getattr(job.trigger, "anchor", None)
         return {
             "next_run_time": in_utc(run_time),
             "nominal_time": in_utc(nominal),
-            "anchor_time": in_utc(anchor),
             "state": ACTIVE,
         }
 
-    def resigned(self, row: Row, merged: dict[str, Any], changed: set[str]) -> str:
+    def resign_changed(self, row: Row, changed: dict[str, Any]) -> None:
         """
-        Return the signature of a changed row.
+        Sign what a change makes of a row, as part of that change.
 
         What the change leaves as it was must have been signed before: an edit of a
         harmless part must not sign what somebody slipped into another.
         """
-        if not {"func", "args", "kwargs"} <= changed and not row.signed():
-            return ""
-        return rows.sign(row.id, merged)
+        if not changed.keys() & _SIGNED:
+            return
+        if {"func", "args", "kwargs"} <= changed.keys() or row.signed():
+            changed["signature"] = rows.sign(row.id, {**row._asdict(), **changed})
+        else:
+            changed["signature"] = ""
 
     def write(
         self, row: Row, changed: dict[str, Any], now: datetime, edit: str
@@ -373,6 +491,7 @@ class Edits:
 
     # Removing.
 
+    @repeated
     def remove(self, job_id: str) -> None:
         """
         Remove a job; what it has run stays in the log.
@@ -385,14 +504,19 @@ class Edits:
                 self.note_missed(row, now)
             self.take_out([row], now)
 
+    @repeated
     def remove_all(self) -> None:
         """Remove all jobs."""
         with self.editing():
             self.take_out(*self.all_rows())
 
     def all_rows(self) -> tuple[list[Row], datetime]:
-        found = self.store.locked(self.jobs.all(), wait=True).order_by("id")
-        return [Row._make(row) for row in found.values_list(*COLUMNS)], self.store.now()
+        locked = self.store.locked(self.jobs.all(), wait=True).order_by("id")
+        found = [Row._make(row) for row in locked.values_list(*COLUMNS)]
+        now = self.store.now()
+        for some in chunks(found):
+            now = self.present([row.id for row in some])
+        return found, now
 
     def take_out(self, removed: list[Row], now: datetime) -> None:
         for row in removed:
@@ -408,86 +532,9 @@ class Edits:
             )
             self.jobs.filter(id__in=ids).delete()
 
-    # Running by hand.
+    # Everything at once.
 
-    def run_now(self, job_id: str, token: str | None, requested_by: str) -> int:
-        """
-        Queue a run of a job beside its schedule.
-
-        :param token: asking twice with the same token is asking once
-        :return: id of the execution
-        :raises JobLookupError: when there is no such job
-        :raises ValueError: when the job is broken
-        """
-        with self.editing():
-            row, now, _ = self.lock([job_id]).get(job_id) or (None, None, None)
-            if row is None or now is None:
-                raise JobLookupError(job_id)
-            known = self.commands.filter(token=token).first() if token else None
-            if known is not None:
-                return known.execution_id
-            if row.state == BROKEN:
-                raise ValueError(f"The job {job_id!r} is broken. {row.error}")
-            execution = DjangoJobExecution(
-                job_id=row.id,
-                job_name=row.name,
-                status=DjangoJobExecution.QUEUED,
-                run_time=now,
-                executor=row.executor,
-                origin=DjangoJobExecution.Origin.MANUAL,
-                requested_by=requested_by,
-                expires_time=now + RUN_NOW_EXPIRES,
-            )
-            execution.save(using=self.store.using, force_insert=True)
-            self.command(
-                SchedulerCommand.Kind.RUN,
-                row.id,
-                execution.pk,
-                token,
-                requested_by,
-                now,
-            )
-            return execution.pk
-
-    @property
-    def commands(self) -> Any:
-        return SchedulerCommand.objects.using(self.store.using)
-
-    def command(
-        self,
-        kind: str,
-        job_id: str,
-        execution_id: int,
-        token: str | None,
-        requested_by: str,
-        now: datetime,
-    ) -> None:
-        self.commands.create(
-            kind=kind,
-            token=token or uuid.uuid4().hex,
-            job_id=job_id,
-            execution_id=execution_id,
-            requested_by=requested_by,
-            created_time=now,
-            expires_time=now + RUN_NOW_EXPIRES,
-            done_time=now,
-        )
-
-    def cancel(self, execution_id: int, requested_by: str) -> bool:
-        """Cancel an execution that nobody has claimed; tell whether it was in time."""
-        by = f" by {requested_by}" if requested_by else ""
-        with self.editing():
-            now = self.store.now()
-            # The rival is a claim, which expects the row to be queued as well.
-            cancelled = self.executions.filter(
-                pk=execution_id, status=DjangoJobExecution.QUEUED
-            ).update(
-                status=DjangoJobExecution.CANCELLED,
-                note=added_note(f"Cancelled{by} before it began."),
-                finished_time=now,
-            )
-        return bool(cancelled)
-
+    @repeated
     def set_paused(self, paused: bool, by: str, reason: str) -> None:
         """Pause or resume all schedulers of this database."""
         with self.editing():

@@ -15,7 +15,8 @@ from datetime import datetime, timedelta
 from django.db import connections, transaction
 
 from django_apscheduler.jobstores.base import EXECUTED, RunTakenOver
-from django_apscheduler.jobstores.django.sql import Ending, Start, statements
+from django_apscheduler.jobstores.django.records import Ending, Start
+from django_apscheduler.jobstores.django.sql import statements
 
 Complete = Callable[[datetime, datetime], None]
 

@@ -18,6 +18,9 @@ logger = logging.getLogger(__name__)
 DEAF_SECONDS = 0.2
 #: Seconds within which the thread notices that it is to stop.
 STOP_SECONDS = 0.25
+#: Seconds in which notifications that follow one another are gathered into one: each
+#: has the scheduler read, and somebody may be adding thousands of jobs one by one.
+GATHER_SECONDS = 0.005
 #: Seconds within which our own notification must come back.
 ECHO_SECONDS = 2.0
 #: Seconds between the checks that the socket still hears.
@@ -25,19 +28,28 @@ CHECK_SECONDS = 15.0
 
 
 def listen(
-    connection: Any, stop: threading.Event, poll: float, wake: Callable[[], None]
+    connection: Any,
+    stop: threading.Event,
+    poll: float,
+    wake: Callable[[], None],
+    hear: Callable[[], None],
+    sign: Callable[[], None],
+    tell: Callable[[], None],
 ) -> None:
     """
-    Call ``wake`` on every notification, and every ``poll`` seconds, until ``stop``.
+    Call ``hear`` when there are notifications, and ``wake`` every ``poll`` seconds.
 
     :param connection: a private wrapper of Django's, connected; used for nothing else
+    :param sign: called often, as long as no answer of the server's is waited for
+    :param tell: sends a notification on the way that edits take; through a pooler, a
+        connection may hear its own and nobody else's
     :raises ConnectionError: when our own notification does not come back any more
     """
     raw = connection.connection
     raw.autocommit = True
     receive = _receive3 if callable(raw.notifies) else _receive2
     _execute(raw, f"LISTEN {CHANNEL}")
-    heard = _echo(raw, receive, stop)
+    heard = _echo(raw, receive, stop, tell)
     if not heard and not stop.is_set():
         logger.warning(
             "Notifications of PostgreSQL do not come through (a pooler in transaction "
@@ -48,23 +60,29 @@ def listen(
     pause = poll if heard else min(poll, DEAF_SECONDS)
     checked = woken = time.monotonic()
     while not stop.is_set():
+        sign()
         # In short pieces, so that stopping need not wait for a whole one.
         told = receive(raw, min(pause, STOP_SECONDS))
         now = time.monotonic()
         if told or now - woken >= pause:
             woken = now
-            wake()
+            hear() if told else wake()
+            if told:
+                # The first one is heard at once, those that follow a little later.
+                stop.wait(GATHER_SECONDS)
         if heard and now - checked > CHECK_SECONDS:
-            if not _echo(raw, receive, stop) and not stop.is_set():
+            if not _echo(raw, receive, stop, tell) and not stop.is_set():
                 raise ConnectionError("the connection that listens has gone deaf")
             # The echo may have swallowed somebody else's notification.
-            wake()
+            hear()
             checked = now
 
 
-def _echo(raw: Any, receive: Callable, stop: threading.Event) -> bool:
+def _echo(
+    raw: Any, receive: Callable, stop: threading.Event, tell: Callable[[], None]
+) -> bool:
     """Notify ourselves; return whether anything was heard."""
-    _execute(raw, f"NOTIFY {CHANNEL}")
+    tell()
     until = time.monotonic() + ECHO_SECONDS
     while time.monotonic() < until and not stop.is_set():
         if receive(raw, 0.1):

@@ -41,6 +41,8 @@ class Membership:
     :ivar id: primary key of the row, None before `register`
     :ivar trusted_until: on the monotonic clock; nobody takes this scheduler for dead
         before
+    :ivar ticked: when the loop last went round, on the monotonic clock
+    :ivar draining: whether this scheduler claims nothing more
     """
 
     def __init__(self, store: DjangoJobStore):
@@ -49,8 +51,11 @@ class Membership:
         self.trusted_until = float("-inf")
         self.renewed = float("-inf")
         self.ticked = clock.monotonic()
+        self.draining = False
         self.unresolved: set[str] = set()
         self._executors = ""
+        #: The engine's connections that the row names, by the database's numbers.
+        self.backends: set[int] = set()
 
     @property
     def rows(self) -> Any:
@@ -73,7 +78,7 @@ class Membership:
         row = SchedulerProcess(
             host=socket.gethostname(),
             pid=os.getpid(),
-            state=SchedulerProcess.State.ALIVE,
+            state=self._state(),
             lease_until=moment(now, self._store.lease),
             started_time=before.started_time if before else moment(now),
             tick_time=moment(now),
@@ -85,6 +90,7 @@ class Membership:
         )
         row.save(using=self._store.using, force_insert=True)
         self.id = row.pk
+        self.backends = set()
         self.trust(attempt)
 
     def renew(self, now: datetime | None = None, *, tick: bool = False) -> None:
@@ -98,13 +104,28 @@ class Membership:
         changes: dict[str, Any] = {
             "lease_until": moment(now, self._store.lease),
             "tick_time": moment(now, -age),
+            "state": self._state(),
         }
-        executors = self._store.executors_json()
-        if executors != self._executors:
+        before = self._executors
+        executors = self.note_executors()
+        if executors != before:
             changes["executors"] = executors
         if not self.rows.update(**changes):
             raise LeaseLost
-        self._executors = executors
+
+    @property
+    def lease(self) -> timedelta:
+        """How long the lease lasts from a renewal on."""
+        return self._store.lease
+
+    def note_executors(self) -> str:
+        """Return the executors as they are now, as JSON, to be written."""
+        self._executors = self._store.executors_json()
+        return self._executors
+
+    def _state(self) -> SchedulerProcess.State:
+        states = SchedulerProcess.State
+        return states.DRAINING if self.draining else states.ALIVE
 
     def _since_tick(self) -> timedelta:
         return timedelta(seconds=max(0.0, clock.monotonic() - self.ticked))
@@ -141,10 +162,6 @@ class Membership:
             )
         self.id = None
         self.trusted_until = float("-inf")
-
-    def drain(self) -> None:
-        """Mark the row as finishing what it runs."""
-        self.rows.update(state=SchedulerProcess.State.DRAINING)
 
 
 def who(process: SchedulerProcess | None) -> str:

@@ -7,13 +7,19 @@ from datetime import datetime
 from django_apscheduler import planning
 from django_apscheduler.job import BROKEN, FINISHED, PAUSED, Job
 from django_apscheduler.jobstores.django import rows
-from django_apscheduler.jobstores.django.edits import BULK_ROWS, Edits
+from django_apscheduler.jobstores.django.edits import Edits, repeated
 from django_apscheduler.jobstores.django.rows import COLUMNS, Row
+from django_apscheduler.jobstores.django.sql import BULK_ROWS
 
 
 class Mending(Edits):
-    """The edits that nobody's request makes, but housekeeping or a look at a row."""
+    """
+    The edits that nobody's request makes, but housekeeping or a look at a row.
 
+    The heartbeat's do not begin again after a deadlock: it must not wait, and comes again.
+    """
+
+    @repeated
     def resign(self, job_ids: list[str] | None) -> list[str]:
         """Sign jobs as they are now; return the ids of those whose signature was bad."""
         with self.editing():
@@ -55,6 +61,10 @@ class Mending(Edits):
             job.next_run_time = row.nominal_time
             if job.next_run_time is not None:
                 planning.plan(job, now)
+            else:
+                job.next_run_time, job.nominal_time = planning.first_fire(
+                    job.trigger, row.uid, now
+                )
         except Exception:
             return None
         return job
@@ -64,11 +74,10 @@ class Mending(Edits):
         job = self.mended(row, now)
         if job is None:
             return False
-        if job.next_run_time is None:
-            job.next_run_time, job.nominal_time = planning.first_fire(
-                job.trigger, row.uid, now
-            )
         changed = rows.schedule_columns(job)
+        if job.next_run_time is None:
+            # Its schedule came to an end while it was broken.
+            changed.update(state=FINISHED, finished_time=now, error="")
         self.write(row, changed, now, "mended")
         return True
 
@@ -86,17 +95,17 @@ class Mending(Edits):
                     continue
                 try:
                     job = self.store.to_job(row)
+                    job.next_run_time, job.nominal_time = planning.first_fire(
+                        job.trigger, row.uid, now
+                    )
                 except Exception as error:
                     self.jobs.filter(pk=row.id).update(
                         state=BROKEN,
-                        error=self.store.explain(error),
+                        error=rows.explain(error),
                         resume_time=None,
                         changed_time=now,
                     )
                     continue
-                job.next_run_time, job.nominal_time = planning.first_fire(
-                    job.trigger, row.uid, now
-                )
                 changed = rows.schedule_columns(job)
                 if job.next_run_time is None or job.next_run_time < now:
                     # A date that passed during the pause.

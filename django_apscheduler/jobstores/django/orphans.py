@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django_apscheduler.db import database_now, moment
 from django_apscheduler.jobstores.base import Lost
+from django_apscheduler.jobstores.django import backends
+from django_apscheduler.jobstores.django.claim import of_another_job
 from django_apscheduler.jobstores.django.membership import who
-from django_apscheduler.jobstores.django.sql import added_note
+from django_apscheduler.jobstores.django.records import Ending
+from django_apscheduler.jobstores.django.sql import Statements, added_note
 from django_apscheduler.models import DjangoJob, DjangoJobExecution, SchedulerProcess
 
 if TYPE_CHECKING:
@@ -23,6 +26,10 @@ MOST_LOSSES = 3
 #: Seconds after which a claimed row that this process knows nothing of is no claim
 #: whose commit is just under way.
 ADOPTION_SECONDS = 5
+#: Orphans that the log names, of one dead scheduler.
+MOST_TOLD = 10
+#: How long after its lease a scheduler may still sit in the middle of a claim.
+HELD = timedelta(seconds=1)
 #: Orphans dealt with in one transaction.
 MOST_ORPHANS = 500
 
@@ -81,7 +88,9 @@ def sweep(store: DjangoJobStore, now: datetime | None = None) -> list[Lost]:
     """
     with store.transaction() as sql:
         dead = []
-        for process in list(expired(store, now)):
+        # Not waiting for one whose claim or heartbeat is under way: it is alive, or its
+        # transaction will be ended by the server.
+        for process in list(store.locked(expired(store, now))):
             # The rivals are other sweepers, and the process itself: whose update comes
             # first wins, for each names the state it expects.
             won = (
@@ -91,21 +100,34 @@ def sweep(store: DjangoJobStore, now: datetime | None = None) -> list[Lost]:
             )
             if won:
                 dead.append(process)
-                logger.warning(
-                    "The scheduler %s has not renewed its lease since %s and is taken "
-                    "for dead; what it was running is taken over",
-                    process,
-                    process.lease_until,
-                )
         at = now or database_now(store.using)
-        lost = _Sweep(store, at, {process.pk: process for process in dead}).run()
-        requests = _expired_requests(store, now).update(
+        found = _Sweep(store, sql, at, {process.pk: process for process in dead})
+        lost = found.run()
+        # A claim or a removal that holds some of them decides on those.
+        waited = store.locked(_expired_requests(store, now)).values_list(
+            "id", flat=True
+        )
+        requests = DjangoJobExecution.objects.using(store.using)
+        cancelled = requests.filter(id__in=list(waited[:MOST_ORPHANS])).update(
             status=DjangoJobExecution.CANCELLED,
             note=added_note("No scheduler could start it before it expired."),
             finished_time=at,
         )
-        if dead or requests:
+        if dead or cancelled:
             sql.notify()
+    for process in dead:
+        silent = at - process.lease_until + store.lease
+        logger.warning(
+            "The scheduler %s has shown no sign of life for %.0f s and is taken for "
+            "dead: %s",
+            process,
+            silent.total_seconds(),
+            found.story(process.pk),
+        )
+    # One whose row is locked sits in the middle of a claim, for good if it is frozen.
+    held = [row for row in expired(store, now) if at - row.lease_until > HELD]
+    for process in (*dead, *held):
+        backends.end(store, process)
     return lost
 
 
@@ -114,8 +136,19 @@ class _Sweep:
     """The orphans of one transaction."""
 
     store: DjangoJobStore
+    sql: Statements
     now: datetime
     dead: dict[int, SchedulerProcess]
+    fates: dict[int | None, list[str]] = field(default_factory=dict)
+
+    def story(self, owner_id: int) -> str:
+        """Return what becomes of the executions of a dead scheduler, for people."""
+        fates = self.fates.get(owner_id)
+        if not fates:
+            return "it was running nothing"
+        told = ", ".join(fates[:MOST_TOLD])
+        more = len(fates) - MOST_TOLD
+        return f"{told} and {more} more" if more > 0 else told
 
     def run(self) -> list[Lost]:
         store = self.store
@@ -126,15 +159,46 @@ class _Sweep:
         return self.deal_with(list(store.locked(rows).order_by("id")) if ids else [])
 
     def deal_with(self, rows: list[DjangoJobExecution]) -> list[Lost]:
+        """Decide on orphans, which are locked; return those that will not run again."""
+        rows = self.write_again(rows)
         job_ids = {row.job_id for row in rows}
         jobs = DjangoJob.objects.using(self.store.using).filter(id__in=job_ids)
-        policies = dict(jobs.values_list("id", "on_lost"))
+        policies = {
+            id: (uid, on_lost)
+            for id, uid, on_lost in jobs.values_list("id", "uid", "on_lost")
+        }
         lost = []
         for row in rows:
-            reason = self.apply(row, policies.get(row.job_id or ""))
+            uid, on_lost = policies.get(row.job_id or "", (None, None))
+            if uid is not None and of_another_job(row.fire_key, uid):
+                on_lost = None
+            reason = self.apply(row, on_lost)
             if reason:
                 lost.append(Lost(row.job_id or "", row.pk, row.run_time, reason))
         return lost
+
+    def write_again(self, rows: list[DjangoJobExecution]) -> list[DjangoJobExecution]:
+        """
+        Write outcomes that we had written and that the database has forgotten.
+
+        It may when it crashes or a standby takes its place. What has run must not run
+        again for that.
+
+        :return: the other rows
+        """
+        if not rows:
+            return []
+        known: dict[tuple, Ending] = dict(self.store.here.written())
+        found = {row.pk: known.get((row.pk, row.owner_id, row.attempt)) for row in rows}
+        endings = [ending for ending in found.values() if ending is not None]
+        if endings:
+            self.sql.settle(endings)
+            logger.warning(
+                "The database has forgotten how %d runs had ended (a crash, or a standby "
+                "that took over); it is written again",
+                len(endings),
+            )
+        return [row for row in rows if found[row.pk] is None]
 
     def apply(self, row: DjangoJobExecution, on_lost: str | None) -> str:
         """Decide on one orphan; return why it is lost, or "" when it is not."""
@@ -172,7 +236,11 @@ class _Sweep:
             self.dead[owner_id] = found.first()  # type: ignore[assignment]
         return self.dead.get(owner_id) if owner_id is not None else None
 
+    def tell(self, row: DjangoJobExecution, fate: str) -> None:
+        self.fates.setdefault(row.owner_id, []).append(f"{row.job_id} {fate}")
+
     def requeue(self, row: DjangoJobExecution, attempt: int, note: str) -> str:
+        self.tell(row, "runs again" if attempt > row.attempt else "runs elsewhere")
         self.write(
             row,
             note,
@@ -187,6 +255,7 @@ class _Sweep:
         return ""
 
     def lose(self, row: DjangoJobExecution, reason: str) -> str:
+        self.tell(row, "is lost")
         self.write(
             row,
             reason,
@@ -220,12 +289,16 @@ def reconcile(store: DjangoJobStore, now: datetime | None = None) -> list[Lost]:
         .filter(claimed_time__lt=before)
     )
     claims = set(rows.order_by().values_list("claim_id", flat=True).distinct())
-    unknown = {claim for claim in claims if not store.knows(claim)}
+    unknown = {claim for claim in claims if store.here.find(claim) is None}
     if not unknown:
         return []
     with store.transaction() as sql:
-        forgotten = rows.filter(claim_id__in=unknown)
-        handed_back = forgotten.filter(status=DjangoJobExecution.CLAIMED).update(
+        forgotten = list(store.locked(rows.filter(claim_id__in=unknown)).order_by("id"))
+        at = now or database_now(store.using)
+        sweep = _Sweep(store, sql, at, {})
+        left = sweep.write_again(forgotten)
+        claimed = [row.pk for row in left if row.status == DjangoJobExecution.CLAIMED]
+        handed_back = rows.filter(pk__in=claimed).update(
             status=DjangoJobExecution.QUEUED,
             owner_id=None,
             claim_id=None,
@@ -234,10 +307,10 @@ def reconcile(store: DjangoJobStore, now: datetime | None = None) -> list[Lost]:
                 "Handed back: the database's answer to its claim was lost."
             ),
         )
-        at = now or database_now(store.using)
-        lost = _Sweep(store, at, {}).deal_with(list(forgotten))
+        lost = sweep.deal_with([row for row in left if row.pk not in claimed])
         sql.notify()
-    logger.warning(
-        "%d claims whose commit went unanswered are handed back", handed_back
-    )
+    if handed_back:
+        logger.warning(
+            "%d claims whose commit went unanswered are handed back", handed_back
+        )
     return lost

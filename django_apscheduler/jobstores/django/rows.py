@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -51,6 +53,12 @@ class Row(NamedTuple):
             self.signature, self.id, self.func, self.args, self.kwargs, self.trigger
         )
 
+    def changed(self, columns: dict[str, Any]) -> Row:
+        """Return the row as an edit of ``columns`` leaves it."""
+        if not columns:
+            return self
+        return self._replace(**columns, revision=self.revision + 1)
+
 
 COLUMNS = Row._fields
 
@@ -71,6 +79,18 @@ class Unsigned(ValueError):
 
     def __init__(self) -> None:
         super().__init__(signing.INVALID)
+
+
+def explain(error: Exception) -> str:
+    """Return why a job is broken: the reason in a line, and how it came to it."""
+    if isinstance(error, Unsigned):
+        return str(error)
+    told = "".join(traceback.format_exception(error))
+    return (
+        f"{type(error).__name__}: {error}\n\nIt is tried again every minute; mend "
+        "the code or the row, or add the job again with replace_existing=True.\n\n"
+        f"{told}"
+    )
 
 
 def to_job(row: Row, *, allow_pickle: bool = False) -> Job:
@@ -149,14 +169,51 @@ def schedule_columns(job: Job) -> dict[str, Any]:
     }
 
 
-def all_columns(job: Job, *, allow_pickle: bool = False) -> dict[str, Any]:
-    """Return all columns that a job decides, signed; the state of its schedule too."""
+def new_row(job: Job, *, allow_pickle: bool = False) -> Row:
+    """
+    Return the row of a job that is added, signed.
+
+    :raises TransientJobError: when the callable has no importable name
+    :raises SerializationError: naming the argument that cannot be stored
+    :raises ValueError: naming an option that a column has no room for
+    """
     columns: dict[str, Any] = {name: getattr(job, name, None) for name in PLAIN}
     columns.update(call_columns(job, allow_pickle=allow_pickle))
     columns.update(trigger_columns(job))
     columns.update(schedule_columns(job))
-    columns["signature"] = sign(job.id, columns)
-    return columns
+    check_room({"id": job.id, **columns})
+    signature = sign(job.id, columns)
+    return Row(
+        id=job.id, uid=job.uid, signature=signature, revision=1, error="", **columns
+    )
+
+
+def check_room(columns: Mapping[str, Any]) -> None:
+    """
+    Check that values fit into their columns, before any database has its own say.
+
+    :raises ValueError: naming the option that does not
+    """
+    for name, most in _LONGEST.items():
+        text = columns.get(name, "")
+        if len(text) > most:
+            raise ValueError(
+                f"{name} must have at most {most} characters to be stored; "
+                f"got {len(text)}"
+            )
+        if "\0" in text:
+            raise ValueError(f"{name} must not hold the character NUL; got {text!r}")
+    for name in ("misfire_grace_time", "max_instances"):
+        number = columns.get(name)
+        if number is not None and number > LARGEST:
+            raise ValueError(
+                f"{name} must be at most {LARGEST} to be stored; got {number}"
+            )
+
+
+_LONGEST = {"id": 255, "name": 255, "func": 500, "executor": 100}
+#: The largest number that an integer column holds.
+LARGEST = 2**31 - 1
 
 
 def sign(job_id: str, columns: dict[str, Any]) -> str:

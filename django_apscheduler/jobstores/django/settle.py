@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from django_apscheduler import clock
 from django_apscheduler.jobstores.base import Outcome, Run
-from django_apscheduler.jobstores.django.sql import Ending, Start, added_note
+from django_apscheduler.jobstores.django.records import Ending, Start
+from django_apscheduler.jobstores.django.sql import added_note
 from django_apscheduler.models import DjangoJobExecution
 
 if TYPE_CHECKING:
@@ -22,12 +23,13 @@ MOST_CHARACTERS = 1000
 
 def settle(store: DjangoJobStore, outcomes: list[Outcome]) -> list[Outcome]:
     """Write outcomes in one transaction; return those of runs that were still ours."""
-    with store.private(store.settling), store.transaction() as sql:
+    with store.private(store.settling), store.transaction(fold=True) as sql:
         sql_rows = [_ending(store, item) for item in outcomes if not item.settled]
         settled = sql.settle(sql_rows)
         settled |= _settled_before(
             store, [row for row in sql_rows if row.id not in settled]
         )
+    store.here.keep([row for row in sql_rows if row.id in settled])
     settled |= {item.execution_id or 0 for item in outcomes if item.settled}
     accepted = []
     for outcome in outcomes:
@@ -96,21 +98,26 @@ def confirm_starts(store: DjangoJobStore, runs: list[Run]) -> list[Run]:
     """Write that bodies have begun; return the runs that are still ours."""
     rows = [
         Start(
-            id,
+            _begun(run),
             run.claim.owner_id,
             run.attempt,
             store.by_database(run.started_time or clock.now()),
         )
         for run in runs
-        for id in run.execution_ids or ()
     ]
     with store.private(store.settling), store.transaction() as sql:
         started = sql.start(rows)
-    ours = [run for run in runs if started.issuperset(run.execution_ids or ())]
+    ours = [run for run in runs if _begun(run) in started]
     for run in runs:
         if run not in ours:
             store.forget(run)
     return ours
+
+
+def _begun(run: Run) -> int:
+    """Return the row of the body that begins; the others of its run have yet to."""
+    assert run.execution_ids is not None
+    return run.execution_ids[max(run.index, 0)]
 
 
 def release(store: DjangoJobStore, runs: list[Run]) -> None:

@@ -7,12 +7,14 @@ nor arguments for it. Schedules and options stay free to edit.
 
 from __future__ import annotations
 
+import base64
 from functools import lru_cache
+from typing import Any
 
 from django.conf import settings
-from django.core.signing import BadSignature, Signer
+from django.utils.crypto import constant_time_compare, salted_hmac
 
-from django_apscheduler.serialization import canonical, trigger_classes
+from django_apscheduler.serialization import trigger_classes
 
 SALT = "django_apscheduler.job"
 
@@ -32,36 +34,38 @@ def sign(job_id: str, func: str, args: str, kwargs: str, trigger: str) -> str:
 
     :param trigger: only the references of custom classes in it are signed
     """
-    return Signer(salt=SALT).signature(_payload(job_id, func, args, kwargs, trigger))
+    return _signature(
+        settings.SECRET_KEY, _payload(job_id, func, args, kwargs, trigger)
+    )
 
 
 def verify(
     signature: str, job_id: str, func: str, args: str, kwargs: str, trigger: str
 ) -> bool:
     """Tell whether `sign` made the signature, with the present key or a fallback."""
-    # The keys are part of the cache's key, so that replacing them takes effect.
-    keys = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
-    return _verify(keys, signature, job_id, func, args, kwargs, trigger)
-
-
-@lru_cache(maxsize=16384)
-def _verify(
-    keys: tuple[str, ...],
-    signature: str,
-    job_id: str,
-    func: str,
-    args: str,
-    kwargs: str,
-    trigger: str,
-) -> bool:
     payload = _payload(job_id, func, args, kwargs, trigger)
-    try:
-        # Compares in constant time.
-        Signer(salt=SALT).unsign(f"{payload}:{signature}")
-    except BadSignature:
-        return False
-    return True
+    return any(
+        constant_time_compare(signature, _signature(key, payload))
+        for key in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
+    )
+
+
+def _signature(key: str | bytes, payload: str) -> str:
+    keyed = _keyed(key).copy()
+    keyed.update(payload.encode("utf-8", "surrogatepass"))
+    return base64.urlsafe_b64encode(keyed.digest()).rstrip(b"=").decode()
+
+
+@lru_cache(maxsize=8)
+def _keyed(key: str | bytes) -> Any:
+    # Django's own Signer derives the key anew for each signature, which is most of its
+    # work: a claim verifies hundreds.
+    return salted_hmac(SALT, b"", key, algorithm="sha256")
 
 
 def _payload(job_id: str, func: str, args: str, kwargs: str, trigger: str) -> str:
-    return canonical([job_id, func, args, kwargs, trigger_classes(trigger)])
+    """Return one text for the columns, unlike that of any others."""
+    classes = " ".join(trigger_classes(trigger))
+    return "".join(
+        f"{len(text)}:{text}" for text in (job_id, func, args, kwargs, classes)
+    )

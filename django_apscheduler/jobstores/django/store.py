@@ -7,34 +7,41 @@ import logging
 import os
 import socket
 import threading
-import traceback
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
-from uuid import UUID
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DatabaseError, connections, transaction
+from django.db import DatabaseError, connections
 
 from django_apscheduler import clock, util
 from django_apscheduler.db import (
     PrivateConnection,
-    database_now,
     ensure_usable,
     resolve_alias,
 )
 from django_apscheduler.job import ACTIVE, FINISHED, Job
-from django_apscheduler.jobstores.base import BaseJobStore, Batch, Lost, Outcome, Run
+from django_apscheduler.jobstores.base import (
+    BaseJobStore,
+    Batch,
+    Cancellation,
+    Lost,
+    Outcome,
+    Run,
+)
 from django_apscheduler.jobstores.django import fitness, orphans, rows, settle
+from django_apscheduler.jobstores.django.access import DatabaseAccess
 from django_apscheduler.jobstores.django.claim import Claim
+from django_apscheduler.jobstores.django.commands import Commands
+from django_apscheduler.jobstores.django.guard import Guard
 from django_apscheduler.jobstores.django.heart import Heart
+from django_apscheduler.jobstores.django.inflight import InFlight
 from django_apscheduler.jobstores.django.membership import LeaseLost, Membership
 from django_apscheduler.jobstores.django.mending import Mending
 from django_apscheduler.jobstores.django.rows import COLUMNS, Row
-from django_apscheduler.jobstores.django.sql import Statements, statements
-from django_apscheduler.jobstores.django.sqlite import writer_lock
+from django_apscheduler.jobstores.django.timing import DatabaseClock
+from django_apscheduler.jobstores.django.upkeep import Upkeep
 from django_apscheduler.jobstores.django.wakeup import Watch
 from django_apscheduler.models import DjangoJob
 
@@ -42,11 +49,9 @@ logger = logging.getLogger(__name__)
 
 #: Seconds for which a process leaves alone a job whose callable it cannot import.
 UNRESOLVED_SECONDS = 60.0
-#: A process's clock that is further from the database's is corrected in the log.
-CLOCK_SECONDS = 0.5
 
 
-class DjangoJobStore(BaseJobStore):
+class DjangoJobStore(DatabaseAccess, DatabaseClock, BaseJobStore):
     """
     Keeps jobs and the log of their runs in Django's database.
 
@@ -85,6 +90,7 @@ class DjangoJobStore(BaseJobStore):
                 f"than 0 seconds; got lease={lease}, heartbeat={heartbeat}, poll={poll}"
             )
         self._using = using
+        self._running_using: str | None = None
         self._listen_using = listen_using
         self._allow_pickle = (
             allow_pickle if allow_pickle is None else util.asbool(allow_pickle)
@@ -101,11 +107,12 @@ class DjangoJobStore(BaseJobStore):
         self._edits = Mending(self)
         self._heart: Heart | None = None
         self._watch: Watch | None = None
-        self._in_flight: dict[UUID, Run] = {}
+        self._guard: Guard | None = None
+        self._upkeep: Upkeep | None = None
+        self.commands = Commands(self)
+        self.here = InFlight()
         self._ignored: dict[str, float] = {}
         self._callables: dict[str, Any] = {}
-        self._expected: datetime | None = None
-        self._offset = timedelta(0)
         self._lost: list[Lost] = []
         self._state_lock = threading.RLock()
 
@@ -125,13 +132,20 @@ class DjangoJobStore(BaseJobStore):
         if not run:
             return
         fitness.refuse_memory(self.using)
+        self._running_using = self.using
         self.claiming = PrivateConnection(self.using)
         self.settling = PrivateConnection(self.using)
         self.beating = PrivateConnection(self.using)
         self.membership = Membership(self)
-        self._in_flight.clear()
+        self.here.clear()
         self._ignored.clear()
         self._expected = None
+        self._watch = Watch(self)
+        self._guard = Guard(
+            self.alias,
+            (self.claiming, self.settling, self.beating, self._watch.connection),
+        )
+        self._guard.start()
         try:
             with self.private(self.beating) as connection, self.writers(connection):
                 self.membership.register(self.given_now(None))
@@ -142,17 +156,18 @@ class DjangoJobStore(BaseJobStore):
         self.running = True
         self._heart = Heart(self)
         self._heart.start()
-        self._watch = Watch(self)
         self._watch.start()
+        self._upkeep = Upkeep(self)
+        self._upkeep.start()
 
     def shutdown(self) -> None:
         """Stop taking part; runs that were not settled are taken over by others."""
         if not self.running:
             return
-        for part in (self._watch, self._heart):
+        for part in (self._upkeep, self._watch, self._heart):
             if part is not None:
                 part.stop()
-        self._watch = self._heart = None
+        self._upkeep = self._watch = self._heart = None
         try:
             with self.private(self.beating), self.writers(connections[self.using]):
                 self.membership.leave()
@@ -166,19 +181,34 @@ class DjangoJobStore(BaseJobStore):
         for connection in (self.claiming, self.settling, self.beating):
             if connection is not None:
                 connection.close()
-        self.claiming = self.settling = self.beating = None
+        if self._guard is not None:
+            self._guard.stop()
+            self._guard = None
+        self.claiming = self.settling = self.beating = self._running_using = None
 
     def wake(self) -> None:
         """Have the scheduler look for due jobs."""
         if self.running and self._scheduler is not None:
             self._scheduler.wakeup()
 
+    def doubt(self) -> None:
+        """Have the heart look soon for rows that are ours without our knowing."""
+        if self._heart is not None:
+            self._heart.doubt()
+
+    def hear(self) -> None:
+        """Take note that somebody has edited jobs, or given a command."""
+        self.wake()
+        if self._heart is not None:
+            self._heart.hear()
+
     # Surroundings.
 
     @property
     def using(self) -> str:
         """The alias of the database with the jobs."""
-        return resolve_alias(self._using)
+        # A scheduler stays with what the routers said when it started.
+        return self._running_using or resolve_alias(self._using)
 
     @property
     def listening_alias(self) -> str:
@@ -201,6 +231,11 @@ class DjangoJobStore(BaseJobStore):
         """What settings say which release of the project this is."""
         return str(getattr(self._settings(), "release", ""))
 
+    @property
+    def retention(self) -> dict[str, Any] | None:
+        """What settings say the log keeps; None where they are faulty."""
+        return getattr(self._settings(), "retention", None)
+
     @staticmethod
     def _settings() -> Any:
         from django_apscheduler import conf
@@ -210,107 +245,6 @@ class DjangoJobStore(BaseJobStore):
         except ImproperlyConfigured:
             # A check names the faults; a scheduler of one's own need not care.
             return None
-
-    @contextmanager
-    def private(self, own: PrivateConnection | None) -> Iterator[Any]:
-        """
-        Have the block use the store's own connection.
-
-        In a store that only edits, or inside a transaction of the caller (a test's),
-        it is the thread's ordinary one.
-        """
-        ordinary = connections[self.using]
-        if own is not None and not ordinary.in_atomic_block:
-            with own as connection:
-                yield connection
-            return
-        ensure_usable(ordinary)
-        yield ordinary
-
-    def writers(self, connection: Any) -> AbstractContextManager:
-        """Return what this process's writers hold one after the other, if anything."""
-        if connection.vendor == "sqlite" and not connection.in_atomic_block:
-            return writer_lock(connection)
-        # In a transaction of the caller's we may hold SQLite's lock already, and must
-        # not wait for a thread that waits for that one.
-        return nullcontext()
-
-    @contextmanager
-    def transaction(self) -> Iterator[Statements]:
-        """Run the block in one transaction of the engine's."""
-        connection = connections[self.using]
-        joined = connection.in_atomic_block
-        with self.writers(connection), transaction.atomic(using=self.using):
-            sql = statements(connection)
-            if not joined:
-                sql.limit_locks()
-            yield sql
-
-    def locked(self, queryset: Any, *, wait: bool = False) -> Any:
-        """Return ``queryset`` with its rows locked where the database locks rows."""
-        features = connections[self.using].features
-        if not features.has_select_for_update:
-            return queryset
-        skip = features.has_select_for_update_skip_locked and not wait
-        return queryset.select_for_update(skip_locked=skip)
-
-    def warn_of_other_transactions(self) -> None:
-        """Warn when the caller's transaction is on another database than the jobs."""
-        using = self.using
-        if connections[using].in_atomic_block:
-            return
-        for connection in connections.all(initialized_only=True):
-            if connection.alias != using and connection.in_atomic_block:
-                logger.warning(
-                    "Jobs are edited inside atomic() on the database %r, but they are "
-                    "kept in %r: the edit takes effect at once, and stays if that "
-                    "transaction is rolled back. Use atomic(using=%r)",
-                    connection.alias,
-                    using,
-                    using,
-                )
-
-    def on_commit(self, callback: Callable[[], None]) -> None:
-        """Call ``callback`` when the edits made so far are durable."""
-        transaction.on_commit(callback, using=self.using)
-
-    # Time.
-
-    @staticmethod
-    def given_now(now: datetime | None) -> datetime | None:
-        """Return the time to go by instead of the database's, or None."""
-        if now is None and isinstance(clock._clock, clock.ManualClock):
-            return clock.now()
-        return now
-
-    def now(self) -> datetime:
-        """Return the present by the database's clock."""
-        return self.given_now(None) or database_now(self.using)
-
-    def expect(self, due: datetime | None) -> None:
-        """Note when something is due next, by the database's clock."""
-        self._expected = due
-
-    def compare_clocks(self, now: datetime) -> None:
-        """Note how far this process's clock is from the database's."""
-        self._offset = now - clock.now()
-
-    def surely_due(self, now: datetime | None) -> bool:
-        """Tell, without asking the database, whether the expected time has come."""
-        if self._expected is None:
-            return False
-        return self._expected <= (now or clock.now() + self._offset)
-
-    @property
-    def clock_offset(self) -> timedelta:
-        """What to add to this process's clock to have the database's, if that is much."""
-        if abs(self._offset.total_seconds()) > CLOCK_SECONDS:
-            return self._offset
-        return timedelta(0)
-
-    def by_database(self, moment: datetime) -> datetime:
-        """Return a time by this process's clock as the database's clock would have it."""
-        return moment + self.clock_offset
 
     # Runs.
 
@@ -336,11 +270,22 @@ class DjangoJobStore(BaseJobStore):
             batch = Claim(self, free, given).run()
         except LeaseLost:
             self.rejoin(owner, given)
-            batch = Batch(next_run_time=self.now(), now=self.now())
+            # On a connection of ours, which never waits for ever.
+            with self.private(self.claiming):
+                now = self.now()
+            batch = Batch(next_run_time=now, now=now)
         membership.ticked = clock.monotonic()
         with self._state_lock:
             batch.lost, self._lost = [*lost, *self._lost], []
         return batch
+
+    def turned(self) -> None:
+        """Note that the scheduler's loop goes round, though it claims nothing."""
+        self.membership.ticked = clock.monotonic()
+
+    def retire(self) -> None:
+        """Show as draining from the next heartbeat on; waits for no database."""
+        self.membership.draining = True
 
     def rejoin(self, owner: int | None, now: datetime | None = None) -> None:
         """Begin a new life after others have declared this scheduler dead."""
@@ -353,9 +298,9 @@ class DjangoJobStore(BaseJobStore):
                 "for %s s; what it was running is taken over by others, and results "
                 "of %d runs will be refused. It goes on under a new identity",
                 self.lease.total_seconds(),
-                len(self._in_flight),
+                len(self.here),
             )
-            self._in_flight.clear()
+            self.here.clear()
             with self.writers(connection):
                 self.membership.register(now)
 
@@ -367,10 +312,12 @@ class DjangoJobStore(BaseJobStore):
         attempt = clock.monotonic()
         try:
             with self.private(self.beating) as connection, self.writers(connection):
-                membership.renew(self.given_now(None))
+                # Others may have asked while this thread waited for its turn.
+                if not membership.trusted:
+                    membership.renew(self.given_now(None))
+                    membership.trust(attempt)
         except LeaseLost:
             return False
-        membership.trust(attempt)
         return True
 
     def may_start(self, run: Run) -> bool:
@@ -380,7 +327,21 @@ class DjangoJobStore(BaseJobStore):
         Cheap while the lease surely holds. After a stop (of the process, the machine,
         the network) that outlasted it, the database is asked first.
         """
-        return run.claim.owner_id == self.membership.id and self.still_ours()
+        if run.claim.owner_id != self.membership.id or not self.still_ours():
+            return False
+        run.start_before = self.membership.trusted_until
+        return True
+
+    def can_write(self) -> bool:
+        """Tell whether the database takes writes; a standby answers reads only."""
+        try:
+            with self.private(self.settling) as connection, self.writers(connection):
+                self.membership.renew(self.given_now(None))
+        except LeaseLost:
+            return True
+        except DatabaseError:
+            return False
+        return True
 
     def settle(self, outcomes: list[Outcome]) -> list[Outcome]:
         """Write how runs ended; return the outcomes of those that were still ours."""
@@ -396,19 +357,11 @@ class DjangoJobStore(BaseJobStore):
 
     def remember(self, run: Run) -> None:
         """Note a claimed run as one that this process knows of."""
-        self._in_flight[run.claim.claim_id] = run
+        self.here.remember(run)
 
     def forget(self, run: Run) -> None:
         """Note that a run is over, or somebody else's."""
-        self._in_flight.pop(run.claim.claim_id, None)
-
-    def knows(self, claim_id: UUID) -> bool:
-        """Tell whether this process has a run with that claim."""
-        return claim_id in self._in_flight
-
-    def in_flight(self) -> list[str]:
-        """Return the ids of the jobs that this process has claimed and not finished."""
-        return sorted({run.job.id for run in tuple(self._in_flight.values())})
+        self.here.forget(run)
 
     def note_lost(self, lost: list[Lost]) -> None:
         """Have the next claim tell of executions that were given up."""
@@ -458,31 +411,20 @@ class DjangoJobStore(BaseJobStore):
         }
         return set(self._ignored)
 
-    @staticmethod
-    def explain(error: Exception) -> str:
-        """Return why a job is broken: the reason in a line, and how it came to it."""
-        if isinstance(error, rows.Unsigned):
-            return str(error)
-        told = "".join(traceback.format_exception(error))
-        return (
-            f"{type(error).__name__}: {error}\n\nIt is tried again every minute; mend "
-            "the code or the row, or add the job again with replace_existing=True.\n\n"
-            f"{told}"
-        )
-
     # Jobs.
 
     def lookup_job(self, job_id: str) -> Job | None:
         """Return a job, or None if there is none, it has finished or cannot be read."""
         row = self._rows().filter(pk=job_id).first()
-        return None if row is None else self._readable(Row._make(row))
+        return None if row is None else self.readable(Row._make(row))
 
     def _rows(self) -> Any:
         ensure_usable(connections[self.using])
         jobs = DjangoJob.objects.using(self.using).exclude(state=FINISHED)
         return jobs.values_list(*COLUMNS)
 
-    def _readable(self, row: Row) -> Job | None:
+    def readable(self, row: Row) -> Job | None:
+        """Return a row's job as people see it, or None when it cannot be restored."""
         try:
             return rows.for_people(self.to_job(row))
         except Exception as error:
@@ -493,7 +435,7 @@ class DjangoJobStore(BaseJobStore):
     def get_all_jobs(self) -> list[Job]:
         """Return the jobs by next run time, paused ones last; broken ones are left out."""
         found = map(Row._make, self._rows().order_by("next_run_time", "id"))
-        jobs = [job for job in map(self._readable, found) if job is not None]
+        jobs = [job for job in map(self.readable, found) if job is not None]
         self._fix_paused_jobs_sorting(jobs)
         return jobs
 
@@ -501,7 +443,7 @@ class DjangoJobStore(BaseJobStore):
         """Return active jobs that are due, oldest first."""
         due = self._rows().filter(state=ACTIVE, next_run_time__lte=now)
         found = map(Row._make, due.order_by("next_run_time", "id"))
-        return [job for job in map(self._readable, found) if job is not None]
+        return [job for job in map(self.readable, found) if job is not None]
 
     def get_next_run_time(self) -> datetime | None:
         """Return the earliest next run time of all active jobs, or None."""
@@ -509,11 +451,21 @@ class DjangoJobStore(BaseJobStore):
         active = DjangoJob.objects.using(self.using).filter(
             state=ACTIVE, next_run_time__isnull=False
         )
-        return (
-            active.order_by("next_run_time")
-            .values_list("next_run_time", flat=True)
-            .first()
-        )
+        times: list[datetime] = []
+        executor = ""
+        while True:
+            # From executor to executor by the index, which begins with it.
+            rows = active.order_by("executor", "next_run_time", "id")
+            row = (
+                rows.filter(executor__gt=executor)
+                .values_list("executor", "next_run_time")
+                .first()
+            )
+            if row is None:
+                return min(times, default=None)
+            executor, time = row
+            assert time is not None
+            times.append(time)
 
     def add_job(self, job: Job, replace_existing: bool = False) -> None:
         """
@@ -536,6 +488,14 @@ class DjangoJobStore(BaseJobStore):
         """
         self._edits.update(job)
 
+    def change_job(self, job_id: str, change: Callable[[Job], None]) -> Job:
+        """
+        Load a job, have ``change`` change it, and write that; no other edit in between.
+
+        :raises JobLookupError: when it is not there, or cannot be restored
+        """
+        return self._edits.change(job_id, change)
+
     def remove_job(self, job_id: str) -> None:
         """
         Remove a job; its running bodies go on, and its log stays.
@@ -551,7 +511,11 @@ class DjangoJobStore(BaseJobStore):
     # Running by hand, and everything at once.
 
     def run_job_now(
-        self, job_id: str, token: str | None = None, requested_by: str = ""
+        self,
+        job_id: str,
+        token: str | None = None,
+        requested_by: str = "",
+        retry_of: int | None = None,
     ) -> int:
         """
         Queue a run beside the schedule; paused and finished jobs can be run too.
@@ -559,15 +523,20 @@ class DjangoJobStore(BaseJobStore):
         It waits for the job's other instances, at most five minutes.
 
         :param token: a text that makes asking again with the same one harmless
+        :param retry_of: id of an execution of the job that is over and tried again
         :return: id of the execution
         :raises JobLookupError: when there is no such job
-        :raises ValueError: when the job is broken
+        :raises ExecutionLookupError: when there is no execution ``retry_of``
+        :raises ValueError: when the job is broken, or ``retry_of`` not over or another
+            job's
         """
-        return self._edits.run_now(job_id, token, requested_by)
+        return self.commands.run_now(job_id, token, requested_by, retry_of)
 
-    def cancel(self, execution_id: int, requested_by: str = "") -> bool:
-        """Cancel an execution that is still queued; tell whether that was in time."""
-        return self._edits.cancel(execution_id, requested_by)
+    def cancel_execution(
+        self, execution_id: int, token: str | None = None, requested_by: str = ""
+    ) -> Cancellation:
+        """Cancel an execution at once, or ask the scheduler that runs it to."""
+        return self.commands.cancel(execution_id, token, requested_by)
 
     def pause_all(self, by: str = "", reason: str = "") -> None:
         """Have no scheduler of this database claim anything, until `resume_all`."""

@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from django_apscheduler.db import PrivateConnection
+from django_apscheduler.jobstores.django.sql import statements
 from django_apscheduler.jobstores.django.sqlite import data_version
 from django_apscheduler.models import SchedulerControl
 
@@ -19,6 +20,9 @@ logger = logging.getLogger(__name__)
 SQLITE_SECONDS = 0.02
 #: Seconds between looks at the edit sequence, where the database cannot tell.
 SEQUENCE_SECONDS = 0.1
+#: Seconds without an answer after which the connection is given up. Fewer than for the
+#: others: while the watch waits, it cannot wake the scheduler for its polls.
+SILENT_SECONDS = 3.0
 #: Seconds after a fault before the watch begins anew.
 FAULT_SECONDS = 1.0
 
@@ -33,7 +37,7 @@ class Watch:
 
     def __init__(self, store: DjangoJobStore):
         self._store = store
-        self._connection = PrivateConnection(store.listening_alias)
+        self.connection = PrivateConnection(store.listening_alias, SILENT_SECONDS)
         self._stop = threading.Event()
         self._thread = threading.Thread(
             target=self._work, name=f"apscheduler-watch-{store.alias}", daemon=True
@@ -51,8 +55,9 @@ class Watch:
         faulty = False
         while not self._stop.is_set():
             try:
-                with self._connection as connection:
+                with self.connection as connection:
                     connection.ensure_connection()
+                    self.connection.sign()
                     if faulty:
                         logger.info("Watching %s works again", self._store.using)
                         faulty = False
@@ -70,17 +75,31 @@ class Watch:
                 faulty = True
                 self._store.wake()
                 self._stop.wait(min(FAULT_SECONDS, self._store.poll))
-        self._connection.close()
+        self.connection.close()
 
     def _watch(self, connection: Any) -> None:
         if connection.vendor == "postgresql":
             from django_apscheduler.jobstores.django.listening import listen
 
-            listen(connection, self._stop, self._store.poll, self._store.wake)
+            store, sign = self._store, self.connection.sign
+            listen(
+                connection,
+                self._stop,
+                store.poll,
+                store.wake,
+                store.hear,
+                sign,
+                self._tell,
+            )
         elif connection.vendor == "sqlite":
             self._compare(SQLITE_SECONDS, lambda: data_version(connection))
         else:
             self._compare(SEQUENCE_SECONDS, lambda: self._sequence(connection))
+
+    def _tell(self) -> None:
+        store = self._store
+        with store.private(store.beating) as connection:
+            statements(connection).notify()
 
     def _compare(self, pause: float, read: Any) -> None:
         """Wake the scheduler whenever ``read()`` answers something new."""
@@ -88,8 +107,11 @@ class Watch:
         while not self._stop.wait(pause):
             waited += pause
             present = read()
-            if present != seen or waited >= self._store.poll:
+            if present != seen:
                 seen, waited = present, 0.0
+                self._store.hear()
+            elif waited >= self._store.poll:
+                waited = 0.0
                 self._store.wake()
 
     def _sequence(self, connection: Any) -> int | None:

@@ -18,20 +18,20 @@ from django.db import DatabaseError
 from django.utils import autoreload
 
 import django_apscheduler
-from django_apscheduler import clock, conf, housekeeping, registry, sync, util
+from django_apscheduler import conf, registry, sync, util
 from django_apscheduler.conf import Configuration
 from django_apscheduler.describe import describe, zone_name
 from django_apscheduler.management import listing, preflight
 from django_apscheduler.management.console import Console, wants_colour
 from django_apscheduler.management.narrator import Narrator
 from django_apscheduler.management.runner import Duty, Runner
+from django_apscheduler.management.systemd import Systemd
 
 #: Jobs that the table at the start shows; there may be a million.
 LISTED_JOBS = 25
 
-#: Seconds between synchronisations of declared jobs, and between housekeepings.
+#: Seconds between synchronisations of declared jobs.
 SYNC_SECONDS = 60.0
-PRUNE_SECONDS = 3600.0
 
 #: Developers wait less than production: seconds for running jobs under --reload.
 RELOAD_DRAIN_SECONDS = 3.0
@@ -77,14 +77,14 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--drain-timeout",
-            type=_seconds,
+            type=seconds,
             metavar="SECONDS",
             help="how long to wait for running jobs when stopping (default: "
             "APSCHEDULER['drain_timeout'], 30)",
         )
         parser.add_argument(
             "--run-for",
-            type=_seconds,
+            type=seconds,
             metavar="SECONDS",
             help="stop by itself after so long, for trials",
         )
@@ -144,16 +144,14 @@ class Command(BaseCommand):
         self.declare_elsewhere(scheduler, settings)
         narrator = Narrator(console)
         scheduler.add_listener(narrator)
-        started_time = clock.now()
 
         def synchronise() -> sync.Report:
-            return sync.synchronise(scheduler, started_time=started_time)
+            return sync.synchronise(scheduler)
 
-        duties = [Duty("Housekeeping", lambda: prune_all(settings), PRUNE_SECONDS)]
+        duties = []
         if not options["no_sync"]:
-            duties.append(
-                Duty("The synchronisation of declared jobs", synchronise, SYNC_SECONDS)
-            )
+            what = "The synchronisation of declared jobs"
+            duties.append(Duty(what, synchronise, SYNC_SECONDS))
         drain_timeout = options["drain_timeout"]
         if drain_timeout is None:
             drain_timeout = settings.drain_timeout
@@ -166,6 +164,10 @@ class Command(BaseCommand):
             drain_timeout=drain_timeout,
             run_for=options["run_for"],
             duties=duties,
+            # Under --reload the process that systemd knows is the reloader.
+            systemd=None
+            if options["reload"]
+            else Systemd.from_environment(os.environ, settings.timezone),
         )
         if options["reload"]:
             atexit.register(runner.stop_now, "the code changed")
@@ -290,14 +292,6 @@ class Command(BaseCommand):
             console.say(f"Runs: {', '.join(told)}")
 
 
-def prune_all(settings: Configuration) -> None:
-    """Delete what the settings do not keep, in every database with jobs."""
-    for using in sync.django_stores(settings):
-        deleted = housekeeping.prune(using, settings.retention)
-        if deleted != housekeeping.Deleted():
-            logger.info("Housekeeping in %s: %s", using, deleted)
-
-
 def show_report(console: Console, report: sync.Report) -> None:
     """Print what a synchronisation changed, a line for each job."""
     for job_id in report.added:
@@ -352,16 +346,17 @@ def _executor_size(text: str) -> tuple[str, int]:
     return alias, _positive(workers)
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
+    """Return a number of seconds from the command line, for argparse."""
     try:
-        seconds = float(text)
+        number = float(text)
     except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < float("inf"):
+        number = -1.0
+    if not 0 <= number < float("inf"):
         raise ArgumentTypeError(
             f"expected a number of seconds, 0 or more; got {text!r}"
         )
-    return seconds
+    return number
 
 
 def _log_level(text: str) -> int:

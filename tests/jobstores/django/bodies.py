@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 
@@ -47,3 +48,41 @@ def append_and_rest_once(path: str, text: str) -> None:
     append(path, f"{text} {run.attempt}")
     if run.attempt == 1:
         time.sleep(1.5)
+
+
+def heed(path: str) -> None:
+    """Add a line to a file, then work until somebody cancels the run."""
+    run = current_run()
+    assert run is not None
+    append(path, "began")
+    try:
+        while True:
+            run.raise_if_cancelled()
+            time.sleep(0.01)
+    finally:
+        append(path, "ended")
+
+
+async def heed_later(path: str) -> None:
+    """Do the same on an event loop."""
+    append(path, "began")
+    try:
+        await asyncio.sleep(600)
+    finally:
+        append(path, "ended")
+
+
+def ignore_all(path: str, seconds: float) -> None:
+    """Add a line to a file and take some time, whatever anybody says."""
+    append(path, "began")
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        time.sleep(0.01)
+
+
+def write_and_heed(path: str, name: str) -> None:
+    """Write to the database, and then work until somebody cancels the run."""
+    from django.contrib.auth.models import Group
+
+    Group.objects.create(name=name)
+    heed(path)

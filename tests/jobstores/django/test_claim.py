@@ -10,6 +10,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from django_apscheduler.jobstores.django import claim
 from django_apscheduler.models import (
     DjangoJob,
     DjangoJobExecution,
@@ -232,6 +233,16 @@ def test_an_occurrence_that_has_its_row_already_is_not_run_again(caplog):
     assert "had been claimed before" in caplog.text
 
 
+def test_a_claim_of_what_has_its_rows_already_knows_what_is_due_next():
+    store = make_store()
+    add(store)
+    add(store, "later", now=NOON + MINUTE / 2)
+    finish(store, *store.claim_due({"default": 5}, NOON).runs)
+    DjangoJob.objects.filter(pk="job").update(next_run_time=NOON, nominal_time=NOON)
+    batch = store.claim_due({"default": 5}, NOON)
+    assert (batch.runs, batch.next_run_time) == ([], NOON + MINUTE / 2)
+
+
 def test_a_claim_takes_the_same_number_of_queries_for_one_job_as_for_many():
     store = make_store()
     add(store, "first")
@@ -385,6 +396,22 @@ def test_what_no_live_process_can_import_is_broken_and_mended_later(vanishing):
     assert (row().state, row().next_run_time) == ("active", NOON)
 
 
+def test_what_has_gone_from_the_code_is_disabled_and_not_broken(vanishing):
+    """The last scheduler that declares it has gone; the next synchronisation is due."""
+    store = make_store()
+    add(store, func=vanishing.body)
+    DjangoJob.objects.update(declaration="{}")
+    store.claim_due({"default": 1}, NOON - MINUTE)
+    SchedulerProcess.objects.update(declarations='["another"]')
+    del vanishing.body
+    batch = store.claim_due({"default": 5}, NOON)
+    assert (batch.runs, batch.broken, row().state) == ([], [], "active")
+    # One that is still declared here, and cannot be imported, is broken.
+    SchedulerProcess.objects.update(declarations='["another", "job"]')
+    store._ignored.clear()
+    assert [id for id, _ in store.claim_due({"default": 5}, NOON).broken] == ["job"]
+
+
 def test_a_process_without_the_executor_has_no_say(vanishing):
     one, two = make_store(), make_store()
     two._scheduler._executors = {"gpu": object()}
@@ -413,3 +440,134 @@ def test_marked_jobs_ask_for_a_written_start():
     assert run.confirm_start
     assert store.confirm_starts([run]) == [run]
     assert log() == [("Started execution", NOON, 1)]
+
+
+def test_the_next_run_time_is_that_of_whichever_executor_comes_first():
+    store = make_store()
+    assert store.get_next_run_time() is None
+    for minutes, executor in ((3, "default"), (1, "urgent"), (2, "a")):
+        add(
+            store,
+            f"job{minutes}",
+            trigger=once(NOON + minutes * MINUTE),
+            executor=executor,
+            next_run_time=NOON + minutes * MINUTE,
+        )
+    assert store.get_next_run_time() == NOON + MINUTE
+
+
+def test_a_paused_job_that_cannot_be_imported_is_run_later_and_stays_paused(vanishing):
+    store = make_store()
+    add(store, func=vanishing.body, next_run_time=None)
+    store.run_job_now("job")
+    body = vanishing.body
+    del vanishing.body
+    batch = store.claim_due({"default": 5}, NOON)
+    assert (batch.runs, batch.broken, row().state) == ([], [], "paused")
+    vanishing.body = body
+    (run,) = make_store().claim_due({"default": 5}, NOON).runs
+    finish(store, run)
+    assert row().state == "paused"
+
+
+def test_what_was_handed_back_waits_for_code_that_can_run_it(vanishing):
+    """Rolling back a release must not cost the runs that only the new one knows."""
+    new, old = make_store(), make_store()
+    add(new, func=vanishing.body, trigger=once())
+    (run,) = new.claim_due({"default": 1}, NOON).runs
+    new.release([run])
+    new.membership.leave()
+    body = vanishing.body
+    del vanishing.body
+    assert old.claim_due({"default": 5}, NOON).broken == []
+    assert (row().state, log()) == ("finished", [("Queued", NOON, 1)])
+    vanishing.body = body
+    (again,) = make_store().claim_due({"default": 5}, NOON).runs
+    assert again.execution_ids == run.execution_ids
+
+
+def test_a_paused_job_that_was_tampered_with_is_not_run_and_stays_paused():
+    store = make_store()
+    add(store, next_run_time=None)
+    store.run_job_now("job")
+    DjangoJob.objects.update(func="os:abort")
+    assert store.claim_due({"default": 5}, NOON).runs == []
+    assert row().state == "paused"
+    execution = DjangoJobExecution.objects.get()
+    assert execution.status == "Cancelled"
+    assert "apscheduler resign" in execution.note
+
+
+def test_a_claim_reads_due_jobs_by_the_index_in_its_order():
+    """However long the backlog, neither sorted nor, on MariaDB, locked beyond need."""
+    store = make_store()
+    for number in range(3):
+        add(store, f"job{number}")
+    with CaptureQueriesContext(connection) as queries:
+        store.claim_due({"default": 2}, NOON)
+    (select,) = [
+        query["sql"]
+        for query in queries
+        if query["sql"].startswith("SELECT") and "kwargs" in query["sql"]
+    ]
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            # With three rows a scan of the table would be cheaper.
+            cursor.execute("SET LOCAL enable_seqscan = off")
+        explain = "EXPLAIN QUERY PLAN" if connection.vendor == "sqlite" else "EXPLAIN"
+        cursor.execute(f"{explain} {select}")
+        plan = str(cursor.fetchall()).lower()
+    assert "apscheduler_job_due" in plan
+    assert "sort" not in plan, plan
+    assert "b-tree" not in plan
+
+
+@pytest.mark.django_db(transaction=True)
+def test_transactions_do_not_sort_a_backlog_that_statistics_know_nothing_of():
+    if connection.vendor != "postgresql":
+        pytest.skip("needs PostgreSQL: TEST_DB=postgres")
+    with make_store().transaction() as sql:
+        assert sql.rows("SHOW enable_sort", []) == [("off",)]
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW enable_sort")
+        assert cursor.fetchall() == [("on",)]
+
+
+def test_runs_asked_for_of_a_busy_job_do_not_hide_those_of_others(monkeypatch):
+    monkeypatch.setattr(claim, "MOST_QUEUED", 3)
+    store = make_store()
+    add(store, "busy", next_run_time=None)
+    add(store, "idle", next_run_time=None)
+    for _ in range(5):
+        store.run_job_now("busy")
+    (running,) = store.claim_due({"default": 9}, NOON).runs
+    assert running.job.id == "busy"
+    store.run_job_now("idle")
+    assert [r.job.id for r in store.claim_due({"default": 9}, NOON).runs] == ["idle"]
+    finish(store, running)
+    assert [r.job.id for r in store.claim_due({"default": 9}, NOON).runs] == ["busy"]
+
+
+def test_a_claim_knows_when_the_jobs_that_it_moved_on_are_due_again():
+    store = make_store()
+    for number, minutes in ((1, 1), (2, 5), (3, 9)):
+        add(store, f"job{number}", next_run_time=NOON + minutes * MINUTE)
+    batch = store.claim_due({"default": 5}, NOON + MINUTE)
+    assert [run.job.id for run in batch.runs] == ["job1"]
+    assert batch.next_run_time == NOON + 2 * MINUTE
+    batch = store.claim_due({"default": 5}, NOON + 4.5 * MINUTE)
+    assert [run.job.id for run in batch.runs] == []
+    assert batch.next_run_time == NOON + 5 * MINUTE
+
+
+def test_with_room_for_more_than_one_claim_takes_the_next_follows_at_once(monkeypatch):
+    monkeypatch.setattr(claim, "MOST_JOBS", 2)
+    store = make_store()
+    for number in range(5):
+        add(store, f"job{number}")
+    batch = store.claim_due({"default": 5}, NOON)
+    assert (len(batch.runs), batch.next_run_time) == (2, NOON)
+    batch = store.claim_due({"default": 3}, NOON)
+    assert (len(batch.runs), batch.next_run_time) == (2, NOON)
+    # Now an executor is full: a run that ends wakes the scheduler.
+    assert store.claim_due({"default": 1}, NOON).next_run_time is None

@@ -10,6 +10,7 @@ from django.db import transaction
 
 from django_apscheduler.jobstores.base import (
     ConflictingIdError,
+    ExecutionLookupError,
     JobLookupError,
     TransientJobError,
 )
@@ -19,6 +20,7 @@ from django_apscheduler.models import (
     SchedulerCommand,
 )
 from django_apscheduler.serialization import SerializationError, resolve_arguments
+from django_apscheduler.triggers.base import BaseTrigger
 from django_apscheduler.triggers.cron import CronTrigger
 from django_apscheduler.triggers.interval import IntervalTrigger
 from tests.jobstores.django import bodies
@@ -370,6 +372,52 @@ def test_asking_twice_with_one_token_is_asking_once(store):
     assert SchedulerCommand.objects.count() == 2
 
 
+def test_a_retry_is_a_new_run_that_names_the_one_it_repeats(store):
+    add(store)
+    (run,) = store.claim_due({"default": 5}, NOON).runs
+    finish(store, run, status="Error!")
+    failed = DjangoJobExecution.objects.get()
+    new = store.run_job_now("job", token="t", requested_by="ann", retry_of=failed.pk)
+    again = store.run_job_now("job", token="t", requested_by="ann", retry_of=failed.pk)
+    assert again == new
+    retry = DjangoJobExecution.objects.get(pk=new)
+    assert (retry.origin, retry.retry_of_id, retry.requested_by, retry.status) == (
+        "retry",
+        failed.pk,
+        "ann",
+        "Queued",
+    )
+    assert DjangoJobExecution.objects.count() == 2
+    (claimed,) = store.claim_due({"default": 5}, NOON + timedelta(seconds=1)).runs
+    assert claimed.execution_ids == [new]
+    finish(store, claimed)
+    statuses = DjangoJobExecution.objects.order_by("pk").values_list("status")
+    assert list(statuses) == [("Error!",), ("Executed",)]
+
+
+def test_what_cannot_be_retried_is_refused_with_the_reason(store):
+    add(store)
+    add(store, id="other")
+    waiting = store.run_job_now("job")
+    over = DjangoJobExecution.objects.create(
+        job_id="other", status="Error!", run_time=NOON
+    )
+    with pytest.raises(ValueError, match=f"execution {waiting} is not over .Queued"):
+        store.run_job_now("job", retry_of=waiting)
+    with pytest.raises(ValueError, match="is one of the job 'other', not of 'job'"):
+        store.run_job_now("job", retry_of=over.pk)
+    with pytest.raises(ExecutionLookupError, match="No execution by the id of 987"):
+        store.run_job_now("job", retry_of=987)
+    store.remove_job("other")
+    with pytest.raises(JobLookupError):
+        store.run_job_now("other", retry_of=over.pk)
+    DjangoJob.objects.filter(id="job").update(state="broken", error="Because.")
+    DjangoJobExecution.objects.filter(pk=waiting).update(status="Error!")
+    with pytest.raises(ValueError, match="The job 'job' is broken. Because."):
+        store.run_job_now("job", retry_of=waiting)
+    assert not DjangoJobExecution.objects.filter(origin="retry").exists()
+
+
 def test_run_now_waits_for_the_other_instances(store):
     add(store)
     (run,) = store.claim_due({"default": 5}, NOON).runs
@@ -407,14 +455,6 @@ def test_a_run_now_that_nobody_took_expires(store):
         "Cancelled",
         "No scheduler could start it before it expired.",
     )
-
-
-def test_what_is_queued_can_be_cancelled_and_what_runs_cannot(store):
-    add(store)
-    assert store.cancel(store.run_job_now("job"), "ann")
-    assert DjangoJobExecution.objects.get().note == "Cancelled by ann before it began."
-    (run,) = store.claim_due({"default": 1}, NOON).runs
-    assert not store.cancel(run.execution_ids[0])
 
 
 def test_a_date_that_passes_during_a_pause_is_a_missed_row(store):
@@ -459,3 +499,40 @@ def test_a_paused_job_that_cannot_be_restored_is_broken_when_it_resumes(store):
     assert store.resume_due() == []
     assert (row().state, row().resume_time) == ("broken", None)
     assert store.resume_due() == []
+
+
+class Faulty(BaseTrigger):
+    """A trigger that cannot say when it fires."""
+
+    def get_next_fire_time(self, previous_fire_time, now):
+        raise RuntimeError("out of order")
+
+    def get_arguments(self):
+        return {}
+
+
+def test_a_faulty_trigger_keeps_no_other_job_from_resuming(store):
+    add(store, "faulty", trigger=Faulty(), next_run_time=None)
+    add(store, "good", next_run_time=None)
+    DjangoJob.objects.update(resume_time=NOON)
+    assert store.resume_due() == ["good"]
+    assert (row("faulty").state, row("good").state) == ("broken", "active")
+    assert "RuntimeError: out of order" in row("faulty").error
+    assert store.retry_broken() == []
+
+
+def test_a_broken_job_that_is_mended_after_its_end_has_finished(store):
+    trigger = IntervalTrigger(minutes=1, start_date=NOON, end_date=NOON, timezone=UTC)
+    add(store, trigger=trigger, next_run_time=None)
+    DjangoJob.objects.update(state="broken", error="why")
+    assert store.retry_broken() == ["job"]
+    assert (row().state, row().error) == ("finished", "")
+    assert row().finished_time is not None
+
+
+def test_a_token_belongs_to_one_job(store):
+    add(store)
+    add(store, "other")
+    store.run_job_now("job", token="abc")
+    with pytest.raises(ValueError, match="'abc' was used for the job 'job'"):
+        store.run_job_now("other", token="abc")

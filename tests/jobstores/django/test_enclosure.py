@@ -9,9 +9,9 @@ from django.contrib.auth.models import Group
 from django.db import transaction
 
 from django_apscheduler.executors.asyncio import AsyncIOExecutor
-from django_apscheduler.executors.base import CurrentRun, run_job
+from django_apscheduler.executors.base import CurrentRun, run_body
+from django_apscheduler.executors.children import TAKEN_OVER, Call, run_call
 from django_apscheduler.executors.debug import DebugExecutor
-from django_apscheduler.executors.pool import TAKEN_OVER, _run_in_child
 from django_apscheduler.models import DjangoJobExecution, SchedulerProcess
 from django_apscheduler.schedulers.remote import RemoteScheduler
 from tests.jobstores.django.support import NOON, add, log, make_store
@@ -56,7 +56,7 @@ def groups():
 
 def test_what_the_body_writes_and_its_outcome_are_there_together(store):
     run = claim(store, "paid")
-    (outcome,) = run_job(run)
+    outcome = run_body(run, 0)
     assert (outcome.status, outcome.retval, outcome.settled) == (
         "Executed",
         "paid",
@@ -68,12 +68,12 @@ def test_what_the_body_writes_and_its_outcome_are_there_together(store):
     assert execution.status == "Executed"
     assert execution.finished_time >= execution.started_time
     assert store.settle([outcome]) == [outcome]
-    assert store.in_flight() == []
+    assert store.here.jobs() == []
 
 
 def test_a_body_that_fails_leaves_nothing_but_its_failure(store):
     run = claim(store, "paid", "fail")
-    (outcome,) = run_job(run)
+    outcome = run_body(run, 0)
     assert outcome.settled is False
     assert groups() == []
     assert store.settle([outcome]) == [outcome]
@@ -86,7 +86,7 @@ def test_a_body_that_fails_leaves_nothing_but_its_failure(store):
 
 def test_a_run_that_was_taken_over_leaves_nothing_at_all(store, caplog):
     run = claim(store, "paid", "lose")
-    assert run_job(run) == []
+    assert run_body(run, 0) is None
     assert groups() == []
     assert log() == [("Started execution", NOON, 1)]
     assert "has been undone" in caplog.text
@@ -99,10 +99,9 @@ def test_a_run_that_was_taken_over_leaves_nothing_at_all(store, caplog):
 def test_processes_of_a_pool_keep_to_it_as_well(store, then, status, kept):
     run = claim(store, "paid", then)
     # As it travels to the process, whose part is played here.
-    call = pickle.loads(pickle.dumps((write, run.job.args, {})))
-    enclose = pickle.loads(pickle.dumps(run.enclose))
     current = CurrentRun("job", NOON, 1, run.execution_ids[0])
-    assert _run_in_child(*call, current, enclose, 0)[0] == status
+    call = Call(write, run.job.args, {}, current, run.enclose)
+    assert run_call(pickle.loads(pickle.dumps(call))).status == status
     assert groups() == kept
 
 

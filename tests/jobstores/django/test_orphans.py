@@ -8,16 +8,22 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from django_apscheduler.jobstores.django import orphans
-from django_apscheduler.models import DjangoJobExecution, SchedulerProcess
+from django_apscheduler import clock
+from django_apscheduler.jobstores.base import Outcome
+from django_apscheduler.jobstores.django import inflight, orphans
+from django_apscheduler.jobstores.django.inflight import InFlight
+from django_apscheduler.jobstores.django.records import Ending
+from django_apscheduler.models import DjangoJob, DjangoJobExecution, SchedulerProcess
 from tests.jobstores.django.support import (
     MINUTE,
     NOON,
     add,
     finish,
     log,
+    make_job,
     make_store,
     once,
+    real_now,
 )
 
 pytestmark = pytest.mark.django_db
@@ -106,6 +112,22 @@ def test_a_marked_claim_that_had_not_begun_is_handed_back_as_it_was():
     assert (again.attempt, again.confirm_start) == (1, True)
 
 
+def test_of_several_run_times_in_succession_only_the_one_that_began_is_lost():
+    store = make_store(lease=6)
+    add(store, on_lost="mark", coalesce=False)
+    (run,) = store.claim_due({"default": 5}, NOON + 2 * MINUTE).runs
+    assert len(run.run_times) == 3
+    for run.index in (0, 1):
+        assert store.confirm_starts([run]) == [run]
+    store.settle([Outcome(run, 0, "Executed", NOON, NOON)])
+    batch = make_store().claim_due({"default": 5}, NOON + 2.5 * MINUTE)
+    assert [lost.run_time for lost in batch.lost] == [NOON + MINUTE]
+    assert [(run.run_times, run.attempt) for run in batch.runs] == [
+        ([NOON + 2 * MINUTE], 1)
+    ]
+    assert [status for status, _, _ in log()] == ["Executed", "Lost", "Claimed"]
+
+
 def test_orphans_of_a_removed_job_are_lost():
     store = make_store(lease=6)
     add(store)
@@ -153,9 +175,120 @@ def test_a_claim_whose_commit_went_unanswered_is_handed_back():
     assert (again.attempt, again.execution_ids) == (1, run.execution_ids)
 
 
+def crash(status="Started execution"):
+    """Have the database forget the last moments before it crashed."""
+    rows = DjangoJobExecution.objects.filter(status="Executed")
+    assert rows.update(status=status, finished_time=None, duration=None, finished=None)
+
+
+@pytest.mark.parametrize("status", ["Claimed", "Started execution"])
+def test_outcomes_that_a_crash_of_the_database_undid_are_written_again(status, caplog):
+    store = make_store()
+    add(store, trigger=once())
+    (run,) = store.claim_due({"default": 5}, NOON).runs
+    finish(store, run)
+    before = DjangoJobExecution.objects.values().get()
+    assert before["status"] == "Executed"
+    crash(status)
+    assert orphans.reconcile(store, LATER) == []
+    assert DjangoJobExecution.objects.values().get() == before
+    assert "has forgotten how 1 runs had ended" in caplog.text
+    assert store.claim_due({"default": 5}, LATER).runs == []
+
+
+def test_outcomes_of_an_identity_that_a_crash_undid_are_written_again():
+    store = make_store()
+    add(store, trigger=once())
+    finish(store, *store.claim_due({"default": 5}, NOON).runs)
+    crash()
+    # The standby had not seen the scheduler's last sign of life, and another one took it
+    # for dead; but it is the first to look at the orphans.
+    SchedulerProcess.objects.update(state="dead")
+    store.rejoin(store.membership.id, NOON)
+    assert store.claim_due({"default": 5}, LATER).runs == []
+    assert log() == [("Executed", NOON, 1)]
+
+
+def test_an_outcome_of_an_earlier_attempt_is_not_that_of_a_later_one():
+    store = make_store()
+    add(store, trigger=once())
+    (run,) = store.claim_due({"default": 5}, NOON).runs
+    finish(store, run)
+    crash()
+    DjangoJobExecution.objects.update(attempt=2)
+    orphans.reconcile(store, LATER)
+    row = DjangoJobExecution.objects.get()
+    assert (row.status, row.attempt, row.losses) == ("Queued", 3, 1)
+
+
+def test_written_outcomes_are_remembered_for_some_minutes_and_not_without_bounds(
+    monkeypatch,
+):
+    with clock.use(clock.ManualClock(NOON)) as manual:
+        here = InFlight()
+        endings = [
+            Ending(n, 1, 1, "Executed", NOON, NOON, 1.0, 1.0, None, None)
+            for n in range(4)
+        ]
+        here.keep(endings[:1])
+        manual.advance(299)
+        here.keep(endings[1:2])
+        assert {ending.id for ending in here.written().values()} == {0, 1}
+        manual.advance(2)
+        here.keep([])
+        here.keep(endings[2:3])
+        assert list(here.written()) == [(1, 1, 1), (2, 1, 1)]
+        monkeypatch.setattr(inflight, "KEPT_OUTCOMES", 2)
+        here.keep(endings[3:])
+        assert list(here.written()) == [(2, 1, 1), (3, 1, 1)]
+
+
 def test_a_finished_run_is_not_handed_back():
     store = make_store()
     add(store, trigger=once())
     finish(store, *store.claim_due({"default": 5}, NOON).runs)
     orphans.reconcile(store, LATER)
     assert log() == [("Executed", NOON, 1)]
+
+
+def test_a_run_by_hand_is_run_again_however_long_ago_it_was_asked_for():
+    """What expires is the wait for a scheduler, and that was over."""
+    store = make_store(lease=6)
+    add(store, trigger=once(real_now() + timedelta(days=1)))
+    execution_id = store.run_job_now("job")
+    asked = DjangoJobExecution.objects.get().run_time
+    (run,) = store.claim_due({"default": 5}, asked).runs
+    store.confirm_starts([run])
+    (again,) = make_store().claim_due({"default": 5}, asked + 10 * MINUTE).runs
+    assert (again.execution_ids, again.attempt) == ([execution_id], 2)
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_orphans_do_not_run_as_another_job_that_has_their_id_by_now(begun):
+    store, run = die(begun=begun, args=("old",))
+    add(store, trigger=once(LATER), args=("new",))
+    batch = make_store().claim_due({"default": 5}, LATER)
+    assert [again.job.args for again in batch.runs] == [("new",)]
+    execution = DjangoJobExecution.objects.get(pk=run.execution_ids[0])
+    assert execution.status == "Lost"
+    assert "the job has been removed" in execution.note
+
+
+def test_what_was_handed_back_does_not_run_as_another_job_either():
+    store, run = die(begun=False, args=("old",))
+    store.release([run])
+    add(store, trigger=once(LATER), args=("new",))
+    batch = store.claim_due({"default": 5}, LATER)
+    assert [again.job.args for again in batch.runs] == [("new",)]
+    assert DjangoJobExecution.objects.get(pk=run.execution_ids[0]).note.endswith(
+        "The job was removed before it could run."
+    )
+
+
+def test_what_was_handed_back_runs_though_its_job_was_broken_and_is_mended():
+    store, run = die(begun=False)
+    store.release([run])
+    DjangoJob.objects.update(state="broken", nominal_time=NOON + MINUTE)
+    store.add_job(make_job(trigger=once(NOON + MINUTE)), replace_existing=True)
+    (again,) = store.claim_due({"default": 5}, LATER).runs
+    assert again.execution_ids == run.execution_ids

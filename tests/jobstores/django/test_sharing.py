@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from datetime import timedelta
 
+import psutil
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, connections
@@ -50,22 +51,6 @@ def wait_for(condition, seconds=20.0):
 
 
 @pytest.fixture
-def running():
-    """Start stores that run, and stop them in the end."""
-    started = []
-
-    def start(**options):
-        store = DjangoJobStore(**options)
-        store.start(Owner(), "default", run=True)
-        started.append(store)
-        return store
-
-    yield start
-    for store in started:
-        store.shutdown()
-
-
-@pytest.fixture
 def scheduler():
     """A scheduler with threads of its own, in this process."""
     scheduler = BackgroundScheduler(
@@ -81,9 +66,9 @@ def workers(child_environment):
     """Start scheduler processes, and end them in the end."""
     started = []
 
-    def start():
+    def start(*arguments):
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.jobstores.django.worker"],
+            [sys.executable, "-m", "tests.jobstores.django.worker", *arguments],
             env=child_environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -240,19 +225,54 @@ def test_a_process_that_was_stopped_comes_back_and_overwrites_nothing(
     assert [line.split()[1] for line in path.read_text().splitlines()] == ["1", "2"]
 
 
+def test_what_a_stopped_process_had_claimed_never_begins_there(
+    workers, scheduler, tmp_path
+):
+    path = tmp_path / "ledger"
+    path.touch()
+    scheduler.pause()
+    scheduler.add_executor("threadpool", "processes", max_workers=1)
+    sleeper = workers()
+    add(
+        make_store(), func=bodies.append, args=(str(path), "job"), trigger=once(),
+        executor="processes", next_run_time=real_now(),
+    )  # fmt: skip
+    # The process that is to run it takes its time to start.
+    wait_for(DjangoJobExecution.objects.filter(status="Claimed").exists)
+    parent = psutil.Process(sleeper.pid)
+    parent.suspend()
+    stopped = [parent, *parent.children(recursive=True)]
+    try:
+        for process in stopped[1:]:
+            process.suspend()
+        assert path.read_text() == "", "the body began before it could be stopped"
+        own = SchedulerProcess.objects.filter(pid=sleeper.pid)
+        own.update(lease_until=moment(None))
+        scheduler.resume()
+        executed = DjangoJobExecution.objects.filter(status="Executed")
+        wait_for(executed.exists)
+        # Until its lease is over by its own reckoning, too.
+        time.sleep(6)
+    finally:
+        for process in stopped:
+            process.resume()
+    wait_for(lambda: own.filter(state="alive").exists())
+    time.sleep(1.5)
+    assert path.read_text() == f"job {os.getpid()}\n"
+    assert executed.get().owner.pid == os.getpid()
+
+
 def test_a_job_added_elsewhere_runs_at_once(workers, tmp_path):
     path = tmp_path / "ledger"
     path.touch()
-    workers()
+    # Told, it need not wait for its next look, which is half a minute away.
+    workers("30")
     time.sleep(0.3)
     add(
         make_store(), func=bodies.append, args=(str(path), "now"),
         trigger=once(), next_run_time=real_now(),
     )  # fmt: skip
-    executed = DjangoJobExecution.objects.filter(status="Executed")
-    wait_for(executed.exists, 5)
-    execution = executed.get()
-    assert execution.started_time - execution.run_time < timedelta(seconds=0.7)
+    wait_for(DjangoJobExecution.objects.filter(status="Executed").exists, 15)
 
 
 def test_an_edit_wakes_the_scheduler_long_before_the_poll(running):
@@ -341,6 +361,20 @@ def settles(store, runs):
         return False
 
 
+def test_a_claim_whose_commit_went_unanswered_is_found_long_before_its_time(running):
+    store = running()
+    add(make_store(), trigger=once(), next_run_time=real_now())
+    (run,) = store.claim_due({"default": 1}).runs
+    # As when the reply to COMMIT was lost: the claim failed, as far as we know.
+    store.forget(run)
+    store.doubt()
+    began = time.monotonic()
+    wait_for(DjangoJobExecution.objects.filter(status="Queued").exists)
+    assert time.monotonic() - began < 9
+    (again,) = store.claim_due({"default": 1}).runs
+    assert (again.execution_ids, again.attempt) == (run.execution_ids, 1)
+
+
 def test_a_claim_that_fails_leaves_nothing_half_done(running, monkeypatch):
     store = running()
     add(make_store(), trigger=once(), next_run_time=(due := real_now()))
@@ -353,7 +387,7 @@ def test_a_claim_that_fails_leaves_nothing_half_done(running, monkeypatch):
         store.claim_due({"default": 1})
     assert row().next_run_time == due
     assert not DjangoJobExecution.objects.exists()
-    assert store.in_flight() == []
+    assert store.here.jobs() == []
     monkeypatch.undo()
     assert len(store.claim_due({"default": 1}).runs) == 1
 

@@ -6,6 +6,7 @@ import os
 import time
 
 from django_apscheduler import current_run, get_scheduler, scheduled_job
+from django_apscheduler.events import EVENT_JOB_SUBMITTED
 
 WANTED = os.environ.get("SHOP_JOBS", "tick").split(",")
 
@@ -53,6 +54,24 @@ def die():
     get_scheduler().wakeup()
 
 
+def hold():
+    """Go on until the test says that it is enough, by a file."""
+    note("hold begins")
+    while not os.path.exists(os.environ["LEDGER"] + ".enough"):
+        time.sleep(0.05)
+
+
+def wedge():
+    """Have the scheduler's loop hang, in a listener that never returns."""
+    get_scheduler().add_listener(lambda event: time.sleep(600), EVENT_JOB_SUBMITTED)
+    note("wedged")
+
+
+def pause():
+    get_scheduler().pause()
+    note("paused")
+
+
 def shut_down():
     get_scheduler().shutdown()
 
@@ -78,7 +97,14 @@ if "crunch" in WANTED:
     scheduled_job("interval", seconds=1, id="crunch", executor="processpool")(crunch)
 if "wait" in WANTED:
     scheduled_job("interval", seconds=1, id="wait", executor="asyncio")(wait)
-for name, func in (("die", die), ("shut_down", shut_down), ("add_child", add_child)):
+for name, func in (
+    ("die", die),
+    ("pause", pause),
+    ("hold", hold),
+    ("wedge", wedge),
+    ("shut_down", shut_down),
+    ("add_child", add_child),
+):
     if name in WANTED:
         scheduled_job("interval", seconds=1, id=name)(func)
 if "nightly" in WANTED:

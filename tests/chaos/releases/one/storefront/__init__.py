@@ -1,0 +1,1 @@
+"""An app of a project of which two releases run at once."""
