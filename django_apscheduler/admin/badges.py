@@ -7,6 +7,7 @@ colours, light and dark, are in ``static/django_apscheduler/admin.css``.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 from django.utils.functional import Promise
@@ -30,6 +31,7 @@ ICONS = {
     "wrench": "M2.5 13.5 8 8M8 8a3.5 3.5 0 0 1 4.5-4.5L10.5 5.5 11 8l2-1.5A3.5 "
     "3.5 0 0 1 8 8z",
     "circle": "M8 4.5a3.5 3.5 0 1 1 0 7 3.5 3.5 0 0 1 0-7z",
+    "hourglass": "M4 2.5h8M4 13.5h8M4.8 2.5c0 4 6.4 7 6.4 11M11.2 2.5c0 4-6.4 7-6.4 11",
     "inbox": "M2.5 9 4.5 3.5h7L13.5 9v4h-11zM2.5 9H6l.8 1.5h2.4L10 9h3.5",
 }
 
@@ -86,6 +88,7 @@ PROCESSES: dict[str, Look] = {
 }
 
 
+@cache
 def icon(name: str) -> SafeString:
     """Return one icon as inline SVG, hidden from screen readers."""
     return format_html(

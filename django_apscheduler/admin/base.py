@@ -7,27 +7,71 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
+from django.db import connections, router, transaction
+from django.db.models import IntegerField, QuerySet
+from django.db.models.constants import LOOKUP_SEP
 from django.http import HttpRequest, HttpResponse
 from django.urls import NoReverseMatch, reverse
+from django.utils.formats import number_format
 from django.utils.functional import cached_property
 from django.utils.text import capfirst
 from django.utils.translation import gettext, ngettext
 
 from django_apscheduler.admin import badges, stats, words
+from django_apscheduler.db import repeat_deadlocks
+from django_apscheduler.jobstores.django.sql import statements
 
-#: Rows that a list counts and pages through. Counting and skipping millions of rows
-#: takes a database minutes; beyond this, filters lead to the rows.
+#: Rows that are counted, and that one action may take: counting millions takes a
+#: database minutes.
 LISTED_ROWS = 10_000
+
+#: Rows that a list with numbered pages leads to; beyond this, its filters do.
+PAGED_ROWS = 100_000
+
+#: A character that no stored text has.
+NOUGHT = "\x00"
+
+#: Digits of an id that every database's columns of numbers hold.
+MOST_DIGITS = 18
 
 COMMAND = "manage.py runapscheduler"
 
 
-class CappedPaginator(Paginator):
-    """Pages through the first LISTED_ROWS rows and counts no further."""
+class KeyPaginator(Paginator):
+    """
+    Pages through the first PAGED_ROWS rows by their keys.
+
+    The keys are read once, for the count and for all pages: conditions are evaluated
+    and rows are sorted once, by the little that sorting needs.
+
+    :ivar all_rows: the rows without the conditions, to be read by their keys; None for
+        the rows that were given
+    """
+
+    all_rows: QuerySet | None = None
+
+    @cached_property
+    def keys(self) -> list[Any]:
+        return list(self.object_list.values_list("pk", flat=True)[:PAGED_ROWS])
 
     @cached_property
     def count(self) -> int:
-        return self.object_list.order_by()[:LISTED_ROWS].count()
+        return len(self.keys)
+
+    def rows(self, start: int, end: int) -> list[Any]:
+        """Return the rows at these places of the list."""
+        keys = self.keys[start:end]
+        if not keys:
+            return []
+        rows = self.object_list if self.all_rows is None else self.all_rows
+        found = {row.pk: row for row in rows.order_by().filter(pk__in=keys)}
+        # One that has gone since its key was read is left out.
+        return [found[key] for key in keys if key in found]
+
+    def page(self, number: Any) -> Any:
+        number = self.validate_number(number)
+        start = (number - 1) * self.per_page
+        return self._get_page(self.rows(start, start + self.per_page), number, self)
 
 
 class RunsChangeList(ChangeList):
@@ -35,16 +79,17 @@ class RunsChangeList(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        self.capped = self.result_count >= LISTED_ROWS
-        # Where nothing was counted nothing need be looked for again.
-        self.result_list = list(self.result_list) if self.result_count else []
+        self.capped = self.result_count >= PAGED_ROWS
+        if not isinstance(self.result_list, list):
+            # Not a page but all there are, which the paginator knows already.
+            self.result_list = self.paginator.rows(0, self.result_count)
         self.model_admin.prepare_rows(request, self.result_list)
 
 
 class SchedulerAdmin(admin.ModelAdmin):
     """Base of the pages: banner, style sheet, capped counts, no facets."""
 
-    paginator = CappedPaginator
+    paginator = KeyPaginator
     show_full_result_count = False
     # Facets count the whole table once for each choice.
     if hasattr(admin, "ShowFacets"):  # since Django 5.0
@@ -52,6 +97,8 @@ class SchedulerAdmin(admin.ModelAdmin):
     list_per_page = 50
     list_max_show_all = 200
     actions_on_top = True
+    #: Columns by which no address may filter: what matches would tell their contents.
+    kept_secret: frozenset[str] = frozenset()
 
     class Media:
         css = {"all": ["django_apscheduler/admin.css"]}
@@ -60,42 +107,110 @@ class SchedulerAdmin(admin.ModelAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return RunsChangeList
 
+    def get_paginator(self, request: HttpRequest, *args: Any, **options: Any) -> Any:
+        paginator = super().get_paginator(request, *args, **options)
+        paginator.all_rows = self.get_queryset(request)
+        return paginator
+
     def prepare_rows(self, request: HttpRequest, rows: list[Any]) -> None:
         """Attach to the rows of a page what their columns show beyond their fields."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
+    def lookup_allowed(
+        self, lookup: str, value: Any, request: HttpRequest | None = None
+    ) -> bool:
+        # Django lets addresses filter by any column: "?kwargs__startswith=a", "…=b",
+        # and so on would spell out what the pages hide.
+        if lookup.partition(LOOKUP_SEP)[0] in self.kept_secret:
+            return False
+        # PostgreSQL has no such text, and its drivers refuse to ask for it.
+        if NOUGHT in str(value):
+            return False
+        # Django 4.2 does not hand over the request.
+        given = (value,) if request is None else (value, request)
+        return super().lookup_allowed(lookup, *given)
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Any:
+        if NOUGHT in object_id:
+            return None
+        # Django before 5.0 asks for it, and databases answer with an error.
+        if isinstance(self.opts.pk, IntegerField) and len(object_id) > MOST_DIGITS:
+            return None
+        return super().get_object(request, object_id, from_field)
+
+    def count_capped(self, queryset: QuerySet) -> int:
+        """Count rows, LISTED_ROWS at most."""
+        return queryset.order_by()[:LISTED_ROWS].count()
+
     def may(self, request: HttpRequest, codename: str) -> bool:
         """Return whether the user has one of this app's permissions."""
         return request.user.has_perm(f"{self.opts.app_label}.{codename}")
+
+    def sees_jobs(self, request: HttpRequest) -> bool:
+        """Return whether the user may look at jobs: so may who may change them."""
+        sufficient = ("view_djangojob", "change_djangojob", "reschedule_job")
+        return any(self.may(request, codename) for codename in sufficient)
+
+    def sees_runs(self, request: HttpRequest) -> bool:
+        """Return whether the user may look at executions."""
+        return self.may(request, "view_djangojobexecution")
+
+    def heartbeat_banner(self, request: HttpRequest) -> dict[str, Any]:
+        """Return what the banner shows to this user."""
+        using = self.get_queryset(request).db
+        context = banner(stats.heartbeat(using), self.admin_site.name)
+        if self.sees_jobs(request):
+            context["dashboard_url"] = dashboard_link(self.admin_site.name)
+        else:
+            context["overdue_url"] = ""
+        return context
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         context = {
             "title": capfirst(self.opts.verbose_name_plural),
-            "listed_rows": LISTED_ROWS,
+            "listed_rows": number_format(PAGED_ROWS, force_grouping=True),
             **(extra_context or {}),
         }
         if request.method == "GET":
-            using = self.get_queryset(request).db
-            context["heartbeat"] = banner(stats.heartbeat(using), self.admin_site.name)
+            context["heartbeat"] = self.heartbeat_banner(request)
         return super().changelist_view(request, context)
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **options: Any
     ) -> HttpResponse:
-        using = self.get_queryset(request).db
-        context["heartbeat"] = banner(stats.heartbeat(using), self.admin_site.name)
+        context["heartbeat"] = self.heartbeat_banner(request)
         return super().render_change_form(request, context, *args, **options)
+
+    def delete_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        page = super().delete_view
+        if request.method != "POST":
+            return page(request, object_id, extra_context)
+        using = router.db_for_write(self.model)
+
+        def attempt() -> HttpResponse:
+            with transaction.atomic(using=using):
+                begin_to_write(using)
+                return page(request, object_id, extra_context)
+
+        return repeat_deadlocks(using, attempt)
 
     def response_action(
         self, request: HttpRequest, queryset: Any, **options: Any
     ) -> Any:
         # Django 6.1 says in an option which page the action was chosen on.
         if request.POST.get("select_across", "0") == "1":
-            if CappedPaginator(queryset, 1).count >= LISTED_ROWS:
+            if self.count_capped(queryset) >= LISTED_ROWS:
                 # The page said "all 10,000"; there may be millions.
                 messages.error(
                     request,
@@ -109,10 +224,22 @@ class SchedulerAdmin(admin.ModelAdmin):
         return super().response_action(request, queryset, **options)
 
 
+def begin_to_write(using: str) -> None:
+    """
+    Make the transaction that has just begun one that writes.
+
+    On SQLite one that reads first cannot go on to write when a scheduler has written
+    meanwhile: "database is locked", at once and whatever the time-out. Other databases
+    know no such thing.
+    """
+    if connections[using].vendor == "sqlite":
+        statements(connections[using]).limit_locks()
+
+
 def banner(heartbeat: stats.Heartbeat, site: str) -> dict[str, Any]:
     """Return what the banner template shows."""
     details: list[str] = []
-    context: dict[str, Any] = {"details": details}
+    context: dict[str, Any] = {"details": details, "paused": heartbeat.paused}
     if heartbeat.alive:
         context["tone"] = "ok"
         context["headline"] = ngettext(
@@ -160,7 +287,7 @@ def banner(heartbeat: stats.Heartbeat, site: str) -> dict[str, Any]:
 def _age(seconds: float) -> str:
     # Heartbeats are seconds apart; milliseconds would only flicker.
     if seconds < 10:
-        return gettext("%(n)s s") % {"n": f"{seconds:.1f}"}
+        return gettext("%(n)s s") % {"n": number_format(round(seconds, 1), 1)}
     return words.coarse(seconds)
 
 
@@ -172,6 +299,14 @@ def _paused_text(heartbeat: stats.Heartbeat) -> str:
     else:
         text = gettext("all jobs paused")
     return text % {"user": heartbeat.paused_by, "reason": heartbeat.pause_reason}
+
+
+def dashboard_link(site: str) -> str:
+    """Return the address of the dashboard; "" where the site has none."""
+    try:
+        return reverse("admin:django_apscheduler_dashboard", current_app=site)
+    except NoReverseMatch:
+        return ""
 
 
 def link(model: str, site: str, parameters: dict[str, Any]) -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import lru_cache
 
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -17,6 +18,7 @@ from django.utils.translation import gettext, ngettext
 
 from django_apscheduler.admin import badges, words
 from django_apscheduler.admin.stats import RunMark
+from django_apscheduler.models import DjangoJobExecution
 
 STEP, BAR, HEIGHT, LOWEST = 6, 4, 24, 6
 
@@ -35,7 +37,17 @@ def bar_height(seconds: float | None) -> int:
 def _mark(run: RunMark, x: int, title: str) -> SafeString:
     """Draw one run: its shape by tone, its height by duration."""
     tone = badges.STATUSES.get(run.status, badges.CONDITIONS["never"]).tone
-    height = bar_height(run.seconds)
+    return format_html(
+        '<g class="dja-{}"><title>{}</title>{}</g>',
+        tone,
+        title,
+        _shape(tone, bar_height(run.seconds), x),
+    )
+
+
+# A list shows a thousand marks, of a few hundred shapes and places.
+@lru_cache(maxsize=4096)
+def _shape(tone: str, height: int, x: int) -> SafeString:
     if tone == "fail":
         # A cross above the bar: told from a success without seeing red.
         height = min(max(height, LOWEST), HEIGHT - 8)
@@ -77,10 +89,7 @@ def _mark(run: RunMark, x: int, title: str) -> SafeString:
         )
     # The clear box behind makes the tooltip easy to hit.
     return format_html(
-        '<g class="dja-{}"><title>{}</title>'
-        '<rect class="dja-hit" x="{}" y="0" width="{}" height="{}"/>{}</g>',
-        tone,
-        title,
+        '<rect class="dja-hit" x="{}" y="0" width="{}" height="{}"/>{}',
         x - 1,
         STEP,
         HEIGHT,
@@ -112,12 +121,13 @@ def run_strip(runs: Sequence[RunMark], now: datetime, places: int = 20) -> SafeS
     :param runs: newest first
     """
     marks = []
+    said, tell = gettext("%(status)s, %(when)s"), words.teller(now, seconds=True)
+    shown = {run.status for run in runs} & badges.STATUSES.keys()
+    known = {status: str(badges.STATUSES[status].word) for status in shown}
     for place, run in enumerate(runs[:places]):
-        title = gettext("%(status)s, %(when)s") % {
-            "status": badges.STATUSES[run.status].word
-            if run.status in badges.STATUSES
-            else run.status,
-            "when": words.wall(run.run_time, now, seconds=True),
+        title = said % {
+            "status": known.get(run.status, run.status),
+            "when": tell(run.run_time),
         }
         if run.seconds is not None:
             title += ", " + words.duration(run.seconds)
@@ -133,4 +143,101 @@ def run_strip(runs: Sequence[RunMark], now: datetime, places: int = 20) -> SafeS
         HEIGHT + 0.5,
         places * STEP,
         format_html_join("", "{}", reversed(marks)),
+    )
+
+
+#: Width of a duration bar in pixels; the job's median stands in its middle.
+BAR_WIDTH, BAR_HEIGHT = 64, 6
+
+
+def duration_bar(seconds: float, median: float) -> SafeString:
+    """Draw how long a run took beside the median of its job's runs."""
+    share = seconds / (2 * median) if median > 0 else 1.0
+    width = round(max(min(share, 1.0) * BAR_WIDTH, 1), 1)
+    told = gettext("Half of the runs take no longer than %(duration)s.") % {
+        "duration": words.duration(median)
+    }
+    return format_html(
+        '<svg class="dja-took" role="img" aria-label="{told}" width="{all}" '
+        'height="{high}" viewBox="0 0 {all} {high}"><title>{told}</title>'
+        '<rect class="dja-track" y="1" width="{all}" height="{bar}" rx="2"/>'
+        '<rect class="dja-fill" y="1" width="{width}" height="{bar}" rx="2"/>'
+        '{over}<path class="dja-mid" d="M{mid} 0v{high}"/></svg>',
+        told=told,
+        all=BAR_WIDTH,
+        high=BAR_HEIGHT,
+        bar=BAR_HEIGHT - 2,
+        width=width,
+        mid=BAR_WIDTH / 2,
+        # An open end: longer than there is room for.
+        over=format_html(
+            '<path class="dja-over" d="M{0} 0l-3 {1}"/>', BAR_WIDTH - 3, BAR_HEIGHT
+        )
+        if share > 1
+        else "",
+    )
+
+
+#: Size of an execution's timeline, and the least a part of it is drawn at.
+LINE_WIDTH, LINE_HEIGHT, LINE_LEAST = 600, 14, 4
+
+
+def _parts(row: DjangoJobExecution, now: datetime) -> list[tuple[str, str, float]]:
+    """Return the parts of an execution's time: (tone, name, seconds)."""
+    under_way = row.status in DjangoJobExecution.ACTIVE
+    begun = row.started_time or (now if under_way else row.claimed_time)
+    begun = begun or row.run_time
+    parts = []
+    waiting = row.run_time
+    if row.claimed_time is not None:
+        claimed = min(max(row.claimed_time, row.run_time), begun)
+        parts.append(("quiet", gettext("until claimed"), claimed - row.run_time))
+        waiting = claimed
+    parts.append(("wait", gettext("until started"), begun - waiting))
+    if row.started_time is not None:
+        ended = row.finished_time or (now if under_way else row.started_time)
+        tone = badges.STATUSES.get(row.status, badges.STATUSES["Executed"]).tone
+        name = gettext("running so far") if under_way else gettext("running")
+        parts.append((tone, name, ended - row.started_time))
+    return [
+        (tone, name, length.total_seconds())
+        for tone, name, length in parts
+        if length > timedelta(0)
+    ]
+
+
+def run_timeline(row: DjangoJobExecution, now: datetime) -> SafeString:
+    """Draw an execution's waiting and running to scale; "" when there is neither."""
+    parts = _parts(row, now)
+    whole = sum(length for _tone, _name, length in parts)
+    if not whole:
+        return SafeString("")
+    room = LINE_WIDTH - LINE_LEAST * len(parts)
+    x, shapes, legend = 0.0, [], []
+    for tone, name, length in parts:
+        width = LINE_LEAST + room * length / whole
+        text = f"{name} {words.duration(length)}"
+        shapes.append((tone, text, round(x, 1), round(max(width - 1, 1), 1)))
+        legend.append((tone, name, words.duration(length)))
+        x += width
+    return format_html(
+        '<svg class="dja-line-chart" role="img" aria-label="{}" '
+        'viewBox="0 0 {} {}" preserveAspectRatio="none">{}</svg>'
+        '<ul class="dja-legend">{}</ul>',
+        ", ".join(text for _tone, text, _x, _width in shapes),
+        LINE_WIDTH,
+        LINE_HEIGHT,
+        format_html_join(
+            "",
+            '<g class="dja-{}"><title>{}</title>'
+            '<rect class="dja-fill" x="{}" width="{}" height="14"/></g>',
+            shapes,
+        ),
+        format_html_join(
+            "",
+            '<li class="dja-{}"><svg class="dja-key" width="10" height="10" '
+            'aria-hidden="true"><rect class="dja-fill" width="10" height="10" rx="2"/>'
+            "</svg>{} <b>{}</b></li>",
+            legend,
+        ),
     )

@@ -2,124 +2,73 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import quote
-from django.db.models import Q, QuerySet
-from django.http import HttpRequest
-from django.urls import reverse
-from django.utils.html import format_html, format_html_join
+from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import BadRequest, PermissionDenied
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.urls import URLPattern, path, reverse
+from django.utils.formats import number_format
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_safe
 
 from django_apscheduler import clock
-from django_apscheduler.admin import badges, filters, stats, words
-from django_apscheduler.admin.base import SchedulerAdmin, link
+from django_apscheduler.admin import (
+    badges,
+    base,
+    charts,
+    export,
+    filters,
+    live,
+    outcomes,
+    paging,
+    stats,
+    words,
+)
+from django_apscheduler.admin.base import SchedulerAdmin
+from django_apscheduler.admin.execution_details import ExecutionDetails
+from django_apscheduler.admin.levers.on_executions import ExecutionLevers
 from django_apscheduler.models import DjangoJob, DjangoJobExecution
-
-#: Characters of an error or a note that a line of the list shows.
-LINE_LENGTH = 110
 
 #: A start this many seconds after the run time is marked as late.
 LATE_SECONDS = 5.0
 
 
-def explain(execution: DjangoJobExecution, now: datetime) -> str:
-    """Say why occurrences did not run or still wait; empty for those that ran."""
-    count = execution.occurrences
-    many = gettext("more than 1,000") if count is None else str(count)
-    plural = 1001 if count is None else count
-    first = words.wall(execution.run_time, now, seconds=True)
-    last = words.wall(execution.last_run_time or execution.run_time, now, seconds=True)
-    said = {"count": many, "first": first, "last": last}
-    if execution.status == DjangoJobExecution.COALESCED:
-        return (
-            ngettext(
-                "The occurrence of %(first)s was coalesced into the run that followed.",
-                "%(count)s occurrences from %(first)s to %(last)s were coalesced into "
-                "the run that followed.",
-                plural,
-            )
-            % said
-        )
-    if execution.status == DjangoJobExecution.MISSED:
-        return (
-            ngettext(
-                "The occurrence of %(first)s was missed: too late to start it.",
-                "%(count)s occurrences from %(first)s to %(last)s were missed: too late "
-                "to start them.",
-                plural,
-            )
-            % said
-        )
-    if execution.status == DjangoJobExecution.MAX_INSTANCES:
-        return (
-            ngettext(
-                "The occurrence of %(first)s was skipped: as many instances as allowed "
-                "were running.",
-                "%(count)s occurrences from %(first)s to %(last)s were skipped: as many "
-                "instances as allowed were running.",
-                plural,
-            )
-            % said
-        )
-    if execution.status == DjangoJobExecution.CANCELLED:
-        return (
-            ngettext(
-                "The occurrence of %(first)s was cancelled.",
-                "%(count)s occurrences from %(first)s to %(last)s were cancelled.",
-                plural,
-            )
-            % said
-        )
-    if execution.status == DjangoJobExecution.QUEUED:
-        if execution.expires_time is None:
-            return gettext("Waits for a scheduler to claim it.")
-        return gettext("Waits for a scheduler to claim it; expires %(when)s.") % {
-            "when": words.relative(execution.expires_time, now)
-        }
-    if execution.status == DjangoJobExecution.LOST:
-        return gettext("Its scheduler stopped without reporting how this run ended.")
-    return ""
+#: Columns of a row that are brought up to date while its run is under way.
+LIVE_COLUMNS = ("outcome", "began", "took", "story", "cause")
 
-
-def lateness(execution: DjangoJobExecution) -> float | None:
-    """Return how many seconds after its run time a run started; None if it did not."""
-    if execution.started_time is None:
-        return None
-    return max((execution.started_time - execution.run_time).total_seconds(), 0.0)
-
-
-def first_line(text: str) -> str:
-    """Return as much of a text as a line of the list shows."""
-    lines = text.strip().splitlines()
-    line = lines[0] if lines else ""
-    return line if len(line) <= LINE_LENGTH else line[: LINE_LENGTH - 1] + "…"
+#: Runs whose columns one question may ask for.
+ASKED_RUNS = 100
 
 
 @admin.register(DjangoJobExecution)
-class ExecutionAdmin(SchedulerAdmin):
+class ExecutionAdmin(ExecutionLevers, ExecutionDetails, SchedulerAdmin):
     """The log, newest first; rows are read and, with permission, deleted."""
 
     list_display = (
         "outcome",
         "job_column",
         "due",
-        "started",
-        "late",
+        "began",
         "took",
         "story",
-        "source",
-        "node",
+        "cause",
     )
     list_filter = (
         filters.StatusFilter,
         filters.JobFilter,
         filters.ExecutorFilter,
         filters.OriginFilter,
+        filters.NodeFilter,
         ("run_time", filters.PastRangeFilter),
         ("duration", filters.DurationRangeFilter),
     )
@@ -129,22 +78,12 @@ class ExecutionAdmin(SchedulerAdmin):
     # The order of an index; any other column would sort the whole table.
     ordering = ("-run_time", "-id")
     search_fields = ("job__id", "job_name", "exception")
-    search_help_text = _("Search by job id, name or error")
-    readonly_fields = (
-        "outcome",
-        "job_column",
-        "explanation",
-        "error_line",
-        "timeline",
-        "late",
-        "took",
-        "source",
-        "node",
-        "attempt_text",
-        "note_text",
-        "trace",
-        "neighbours",
-    )
+    search_help_text = _("Search by job id, name or error; newest runs first")
+    sortable_by = ()
+    kept_secret = frozenset(("traceback",))
+
+    class Media:
+        js = ["django_apscheduler/live.js"]
 
     # Rights: a log is not edited.
 
@@ -155,78 +94,48 @@ class ExecutionAdmin(SchedulerAdmin):
         # The list shows no traceback; they may be long.
         return super().get_queryset(request).defer("traceback")
 
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return getattr(request, "log_list", paging.LogList)
+
+    def count_capped(self, queryset: QuerySet) -> int:
+        # In the order of an index. Free to choose, a planner that expects enough rows
+        # reads the table from its beginning, and the newest are at its end.
+        return queryset.order_by("-run_time", "-id")[: base.LISTED_ROWS].count()
+
     def prepare_rows(
         self, request: HttpRequest, rows: list[DjangoJobExecution]
     ) -> None:
-        now = clock.now()
+        now, using = clock.now(), self.get_queryset(request).db
         ids = {row.job_id for row in rows if row.job_id is not None}
-        jobs = DjangoJob.objects.using(self.get_queryset(request).db)
-        names = dict(jobs.filter(pk__in=ids).values_list("pk", "name"))
-        for row in rows:
-            row.shown_at = now
-            row.may_see = self.may(request, "view_sensitive")
-            row.job_exists = row.job_id in names
-            row.shown_name = (
-                row.job_name
-                or names.get(row.job_id or "")
-                or row.job_id
-                or words.NOTHING
+        jobs = DjangoJob.objects.using(using).filter(pk__in=ids)
+        known = {
+            pk: (name, call)
+            for pk, name, *call in jobs.values_list(
+                "pk", "name", "func", "args", "kwargs"
             )
-
-    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Return the fields that have something to say about this execution."""
-        if obj is None:
-            return ()
-        summary = ["outcome", "job_column"]
-        if explain(obj, obj.shown_at):
-            summary.append("explanation")
-        if obj.exception:
-            summary.append("error_line")
-        if obj.note:
-            summary.append("note_text")
-        when = ["timeline"]
-        if obj.started_time is not None:
-            when += ["late", "took"]
-        trace = [(_("Traceback"), {"fields": ("trace",)})] if obj.traceback else []
-        return [
-            (None, {"fields": summary}),
-            *trace,
-            (_("When"), {"fields": when}),
-            (
-                _("Where and why"),
-                {"fields": ("source", "executor", "node", "attempt_text")},
-            ),
-            (_("Around it"), {"fields": ("neighbours",)}),
-        ]
-
-    def render_change_form(
-        self,
-        request: HttpRequest,
-        context: dict[str, Any],
-        *args: Any,
-        obj: Any = None,
-        **kwargs: Any,
-    ) -> Any:
-        if obj is not None:
-            context["subtitle"] = gettext("%(job)s, %(moment)s") % {
-                "job": obj.shown_name,
-                "moment": words.wall(obj.run_time, obj.shown_at, seconds=True),
-            }
-        return super().render_change_form(request, context, *args, obj=obj, **kwargs)
-
-    def get_object(
-        self, request: HttpRequest, object_id: str, from_field: str | None = None
-    ) -> DjangoJobExecution | None:
-        execution = super().get_object(request, object_id, from_field)
-        if execution is not None:
-            self.prepare_rows(request, [execution])
-        return execution
+        }
+        usual = stats.usual_durations(ids, using, now)
+        may_see = self.may(request, "view_sensitive")
+        sees_jobs = self.sees_jobs(request)
+        for row in rows:
+            name, call = known.get(row.job_id or "", ("", []))
+            row.shown_at = now
+            row.may_see = may_see
+            row.sees_jobs = sees_jobs
+            row.job_exists = row.job_id in known
+            row.job_call = call
+            row.usual = usual.get(row.job_id or "")
+            row.shown_name = row.job_name or name or row.job_id or words.NOTHING
 
     # Columns
 
     @admin.display(description=_("status"))
     def outcome(self, row: DjangoJobExecution) -> SafeString:
-        return badges.status_badge(row.status)
+        badge = badges.status_badge(row.status)
+        if row.status not in DjangoJobExecution.ACTIVE:
+            return badge
+        # live.js asks what has become of these.
+        return format_html('<span data-run="{}">{}</span>', row.pk, badge)
 
     @admin.display(description=_("job"))
     def job_column(self, row: DjangoJobExecution) -> SafeString | str:
@@ -238,21 +147,22 @@ class ExecutionAdmin(SchedulerAdmin):
                 if row.job_id
                 else gettext("deleted"),
             )
-        address = reverse(
-            "admin:django_apscheduler_djangojob_change",
-            args=(quote(row.job_id or ""),),
-            current_app=self.admin_site.name,
-        )
+        address = ""
+        if row.sees_jobs:
+            address = reverse(
+                "admin:django_apscheduler_djangojob_change",
+                args=(quote(row.job_id or ""),),
+                current_app=self.admin_site.name,
+            )
         return format_html(
-            '<a class="dja-main" href="{}">{}</a>{}',
-            address,
-            name,
+            "{}{}",
+            words.linked(address, name, "dja-main"),
             format_html('<span class="dja-sub">{}</span>', row.job_id)
             if name != row.job_id
             else "",
         )
 
-    @words.column(_("run time"), ordering="run_time")
+    @words.column(_("run time"))
     def due(self, row: DjangoJobExecution) -> SafeString:
         return words.two_lines(
             words.time_element(
@@ -262,36 +172,69 @@ class ExecutionAdmin(SchedulerAdmin):
         )
 
     @words.column(_("started"))
-    def started(self, row: DjangoJobExecution) -> SafeString | str:
+    def began(self, row: DjangoJobExecution) -> SafeString | str:
         if row.started_time is None:
             return words.NOTHING
-        return words.time_element(
-            row.started_time, f"{words.local(row.started_time):%H:%M:%S}"
+        seconds = outcomes.lateness(row) or 0.0
+        late = gettext("%(duration)s late") % {"duration": words.duration(seconds)}
+        return words.two_lines(
+            words.time_element(
+                row.started_time, f"{words.local(row.started_time):%H:%M:%S}"
+            ),
+            late if seconds < LATE_SECONDS else self._marked_late(late),
+        )
+
+    def _marked_late(self, text: str) -> SafeString:
+        return format_html(
+            '<span class="dja-late">{}{}</span>', badges.icon("clock"), text
         )
 
     @words.column(_("lateness"))
     def late(self, row: DjangoJobExecution) -> SafeString | str:
-        seconds = lateness(row)
+        seconds = outcomes.lateness(row)
         if seconds is None:
             return words.NOTHING
         text = words.duration(seconds)
         if seconds < LATE_SECONDS:
             return text
-        return format_html(
-            '<span class="dja-late">{}{}</span>', badges.icon("clock"), text
-        )
+        return self._marked_late(text)
 
     @words.column(_("duration"))
     def took(self, row: DjangoJobExecution) -> SafeString | str:
         seconds = stats.run_seconds(row.started_time, row.finished_time)
+        note = ""
         if seconds is None and row.status == DjangoJobExecution.STARTED:
             if row.started_time is not None:
-                so_far = (row.shown_at - row.started_time).total_seconds()
-                return words.two_lines(words.duration(so_far), gettext("so far"))
-        return words.duration(seconds)
+                seconds = (row.shown_at - row.started_time).total_seconds()
+                note = format_html('<span class="dja-sub">{}</span>', gettext("so far"))
+        if seconds is None:
+            return words.NOTHING
+        length: SafeString | str = words.duration(seconds)
+        if note:
+            length = format_html("<span data-so-far>{}</span>", length)
+        if row.usual is None:
+            return format_html("{}{}", length, note)
+        if row.usual.slower(seconds):
+            note = format_html(
+                '{}<span class="dja-sub dja-late" title="{}">{}{}</span>',
+                note,
+                gettext("95 of 100 runs take no longer than %(duration)s.")
+                % {"duration": words.duration(row.usual.p95)},
+                badges.icon("hourglass"),
+                gettext("slower than usual"),
+            )
+        return format_html(
+            "{}{}{}",
+            length,
+            charts.duration_bar(seconds, row.usual.median),
+            note,
+        )
 
     @words.column(_("origin"))
-    def source(self, row: DjangoJobExecution) -> SafeString | str:
+    def source(self, row: DjangoJobExecution) -> SafeString:
+        return self._source(row)
+
+    def _source(self, row: DjangoJobExecution) -> SafeString:
         by = ""
         if row.requested_by:
             by = format_html(
@@ -308,144 +251,127 @@ class ExecutionAdmin(SchedulerAdmin):
 
     @words.column(_("node"))
     def node(self, row: DjangoJobExecution) -> SafeString | str:
-        if row.owner is None:
+        return self._node(row)
+
+    def _node(self, row: DjangoJobExecution) -> SafeString | str:
+        if row.owner_id is None:
             return words.NOTHING
+        if row.owner is None:
+            # Rows of schedulers go after as many days as executions, but the last
+            # success and failure of a job stay for longer.
+            return gettext("no longer recorded (no. %(number)s)") % {
+                "number": row.owner_id
+            }
         return format_html("<code>{}</code>", str(row.owner))
+
+    @words.column(_("origin"))
+    def cause(self, row: DjangoJobExecution) -> SafeString:
+        return format_html(
+            '{}<span class="dja-sub">{}</span>', self._source(row), self._node(row)
+        )
 
     @admin.display(description=_("what happened"))
     def story(self, row: DjangoJobExecution) -> SafeString | str:
         style = "dja-error" if row.exception else "dja-story"
-        text = row.exception or explain(row, row.shown_at)
+        text = row.exception or outcomes.explain(row, row.shown_at)
         return format_html(
             '<span class="{}">{}</span>{}',
             style,
-            first_line(text),
-            format_html('<span class="dja-sub">{}</span>', first_line(row.note))
+            outcomes.first_line(text),
+            format_html(
+                '<span class="dja-sub">{}</span>', outcomes.first_line(row.note)
+            )
             if row.note
             else "",
         )
 
-    # The page of one execution
+    # Questions of open pages, and the download
 
-    @admin.display(description=_("explanation"))
-    def explanation(self, row: DjangoJobExecution) -> SafeString | str:
-        text = explain(row, row.shown_at)
-        if row.status != DjangoJobExecution.COALESCED or row.job_id is None:
-            return text
-        following = (
-            DjangoJobExecution.objects.using(row._state.db)
-            .filter(job_id=row.job_id, run_time__gt=row.last_run_time or row.run_time)
-            .exclude(status=DjangoJobExecution.COALESCED)
-            .order_by("run_time", "id")
-            .first()
-        )
-        if following is None:
-            return text
-        return format_html(
-            '{}<p class="dja-help"><a href="{}">{}</a></p>',
-            text,
-            self._address(following.pk),
-            gettext("The run of %(moment)s")
-            % {"moment": words.wall(following.run_time, row.shown_at, seconds=True)},
-        )
-
-    @admin.display(description=_("error"))
-    def error_line(self, row: DjangoJobExecution) -> SafeString | str:
-        return format_html('<span class="dja-error">{}</span>', row.exception)
-
-    @admin.display(description=_("timeline"))
-    def timeline(self, row: DjangoJobExecution) -> SafeString:
-        steps = (
-            (gettext("due"), row.run_time),
-            (gettext("claimed"), row.claimed_time),
-            (gettext("started"), row.started_time),
-            (gettext("finished"), row.finished_time),
-            (gettext("expires"), row.expires_time),
-        )
-        lines = []
-        previous = None
-        for name, moment in steps:
-            if moment is None:
-                continue
-            gap = ""
-            if previous is not None:
-                apart = (moment - previous).total_seconds()
-                sign = "+" if apart >= 0 else "−"
-                gap = f"{sign}{words.duration(abs(apart))}"
-            lines.append((name, words.time_element(moment, words.exact(moment)), gap))
-            previous = moment
-        return format_html(
-            '<ol class="dja-timeline">{}</ol>',
-            format_html_join(
-                "",
-                '<li><b>{}</b> <span>{}</span> <span class="dja-sub">{}</span></li>',
-                lines,
+    def get_urls(self) -> list[URLPattern]:
+        prefix = "django_apscheduler_djangojobexecution"
+        own = [
+            path("live/", self._guarded(self.poll_view), name=f"{prefix}_poll"),
+            path("jobs/", self._guarded(self.jobs_view), name=f"{prefix}_jobs"),
+            path("export/", self._guarded(self.export_view), name=f"{prefix}_export"),
+            path(
+                "<int:object_id>/live/",
+                self._guarded(self.live_view),
+                name=f"{prefix}_live",
             ),
-        )
-
-    @admin.display(description=_("attempt"))
-    def attempt_text(self, row: DjangoJobExecution) -> str:
-        text = str(row.attempt)
-        if row.losses:
-            text += ", " + ngettext(
-                "%(count)s loss before it", "%(count)s losses before it", row.losses
-            ) % {"count": row.losses}
-        return text
-
-    @admin.display(description=_("note"))
-    def note_text(self, row: DjangoJobExecution) -> str:
-        return row.note
-
-    @admin.display(description=_("traceback"))
-    def trace(self, row: DjangoJobExecution) -> SafeString | str:
-        if not row.may_see:
-            return gettext("You may not see tracebacks.")
-        text = (row.traceback or "").strip()
-        return format_html(
-            '<details class="dja-traceback" open><summary>{}</summary><pre>{}</pre>'
-            "</details>",
-            text[text.rfind("\n") + 1 :][:200],
-            text,
-        )
-
-    def _address(self, pk: int) -> str:
-        return reverse(
-            "admin:django_apscheduler_djangojobexecution_change",
-            args=(pk,),
-            current_app=self.admin_site.name,
-        )
-
-    @admin.display(description=_("runs"))
-    def neighbours(self, row: DjangoJobExecution) -> SafeString | str:
-        if row.job_id is None:
-            return words.NOTHING
-        same = DjangoJobExecution.objects.using(row._state.db).filter(job_id=row.job_id)
-        before = Q(run_time__lt=row.run_time) | Q(run_time=row.run_time, id__lt=row.pk)
-        after = Q(run_time__gt=row.run_time) | Q(run_time=row.run_time, id__gt=row.pk)
-        links = [
-            (self._address(other.pk), label, badges.status_badge(other.status))
-            for label, other in (
-                (
-                    gettext("Previous run"),
-                    same.filter(before).order_by("-run_time", "-id").first(),
-                ),
-                (
-                    gettext("Next run"),
-                    same.filter(after).order_by("run_time", "id").first(),
-                ),
-                (
-                    gettext("First try"),
-                    same.filter(pk=row.retry_of_id).first()
-                    if row.retry_of_id
-                    else None,
-                ),
-            )
-            if other is not None
         ]
-        listed = format_html_join("", '<li><a href="{}">{}</a> {}</li>', links)
-        return format_html(
-            '<ul class="dja-links">{}<li><a href="{}">{}</a></li></ul>',
-            listed,
-            link("djangojobexecution", self.admin_site.name, {"job": row.job_id}),
-            gettext("All runs of this job"),
+        return own + super().get_urls()
+
+    def _guarded(self, view: Callable[..., HttpResponseBase]) -> Callable[..., Any]:
+        """Return a view that answers GET requests of those who may see the log."""
+
+        def guarded(request: HttpRequest, **named: Any) -> HttpResponseBase:
+            if not self.has_view_permission(request):
+                raise PermissionDenied
+            try:
+                return view(request, **named)
+            except IncorrectLookupParameters:
+                # Django's own lists forget such an address, too.
+                raise BadRequest("The address asks for what no filter knows.") from None
+
+        return self.admin_site.admin_view(require_safe(guarded))
+
+    def _matching(self, request: HttpRequest) -> paging.LogList:
+        request.log_list = paging.BareList  # type: ignore[attr-defined]
+        return cast(paging.LogList, self.get_changelist_instance(request))
+
+    def poll_view(self, request: HttpRequest) -> HttpResponse:
+        """Answer how many matching runs are new, and how those under way stand."""
+        fresh, said = paging.fresh_rows(self._matching(request), request), ""
+        if fresh:
+            many = f"{fresh}+" if fresh >= paging.FRESH_ROWS else str(fresh)
+            said = ngettext(
+                "%(count)s new run: show", "%(count)s new runs: show", fresh
+            ) % {"count": many}
+        asked = request.GET.get("runs", "").split(",")[:ASKED_RUNS]
+        ids = [
+            int(pk) for pk in asked if pk.isascii() and pk.isdigit() and len(pk) < 19
+        ]
+        rows = list(
+            self.get_queryset(request).select_related("owner").filter(pk__in=ids)
         )
+        self.prepare_rows(request, rows)
+        runs = {
+            row.pk: {name: getattr(self, name)(row) for name in LIVE_COLUMNS}
+            for row in rows
+        }
+        return live.answer(request, {"fresh": fresh, "said": said, "runs": runs})
+
+    def live_view(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        """Answer where one execution stands."""
+        if len(str(object_id)) > base.MOST_DIGITS:
+            raise Http404
+        row = self.get_queryset(request).filter(pk=object_id).first()
+        if row is None:
+            raise Http404
+        row.shown_at = clock.now()
+        return live.answer(request, live.state_of(row))
+
+    def jobs_view(self, request: HttpRequest) -> HttpResponse:
+        """Answer which jobs' ids or names contain a text, for the filter."""
+        text = request.GET.get("term", "")[:255]
+        found = filters.matching_jobs(text, self.get_queryset(request).db)
+        return live.answer(request, {"jobs": found})
+
+    def export_view(self, request: HttpRequest) -> HttpResponseBase:
+        """Answer the matching executions as CSV."""
+        if not self.may(request, "export_execution"):
+            raise PermissionDenied
+        return export.response(
+            self._matching(request), request, self.may(request, "view_sensitive")
+        )
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        context = {
+            "may_export": self.may(request, "export_execution"),
+            "export_rows": number_format(export.MOST_ROWS, force_grouping=True),
+            "scanned_rows": number_format(paging.SCANNED_ROWS, force_grouping=True),
+            **(extra_context or {}),
+        }
+        return super().changelist_view(request, context)

@@ -9,14 +9,17 @@ row there is; here an invalid range lists nothing and says why.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import DurationField, ExpressionWrapper, F, QuerySet
+from django.db.models import DurationField, ExpressionWrapper, F, Q, QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -25,19 +28,33 @@ from rangefilter.filters import DateTimeRangeFilter, NumericRangeFilter
 from django_apscheduler import clock
 from django_apscheduler.admin import badges, stats, words
 from django_apscheduler.db import UTCDateTimeFormField, current_zone
-from django_apscheduler.models import DjangoJob, DjangoJobExecution
+from django_apscheduler.models import DjangoJob, DjangoJobExecution, SchedulerProcess
 
 #: Job ids offered as completions; any other may be typed.
 OFFERED_JOBS = 200
+
+#: Jobs found for what is being typed.
+SUGGESTED_JOBS = 20
+
+#: Jobs whose callables and time zones are offered; any other may be typed.
+OFFERED_FROM = 500
+
+#: Hosts offered, and processes of a host that are looked for: the newest.
+OFFERED_NODES, LISTED_PROCESSES = 100, 1000
+
+#: A time zone in a stored trigger.
+NAMED_ZONE = re.compile(r'"timezone":\s*"([^"\\]+)"')
 
 #: The longest duration that can be asked for, some thirty years.
 LONGEST_SECONDS = 1e9
 
 #: Query parameters of the list itself that a new filter value makes meaningless.
-DROPPED_PARAMETERS = ("p", "e")
+DROPPED_PARAMETERS = ("p", "e", "cursor")
 
 
-def other_parameters(request: HttpRequest, own: list[str]) -> list[tuple[str, str]]:
+def other_parameters(
+    request: HttpRequest, own: Sequence[str | None]
+) -> list[tuple[str, str]]:
     """Return the other query parameters, which a filter's form keeps as hidden inputs."""
     return [
         (name, value)
@@ -96,6 +113,11 @@ class StatusFilter(MenuFilter):
     parameter_name = "status"
     PROBLEMS = "problems"
 
+    @property
+    def few(self) -> bool:
+        """Whether an index of their own leads to the few rows there are."""
+        return self.value() in DjangoJobExecution.ACTIVE
+
     def lookups(self, request, model_admin):
         return [
             (self.PROBLEMS, _("All problems")),
@@ -107,6 +129,8 @@ class StatusFilter(MenuFilter):
             return queryset
         if self.value() == self.PROBLEMS:
             return queryset.filter(status__in=stats.PROBLEMS)
+        if self.few:
+            queryset = queryset.filter(stats.active_condition(queryset.db))
         return queryset.filter(status=self.value())
 
 
@@ -125,35 +149,200 @@ class OriginFilter(MenuFilter):
         return queryset.filter(origin=self.value())
 
 
-class JobFilter(admin.SimpleListFilter):
-    """Executions of one job, by its id; jobs deleted since can be typed as well."""
+class NodeFilter(MenuFilter):
+    """Executions by the host whose scheduler claimed them; deep links name a process."""
 
-    title = _("job")
-    parameter_name = "job"
-    template = "admin/django_apscheduler/filter_job.html"
+    title = _("node")
+    parameter_name = "node"
+
+    def lookups(self, request, model_admin):
+        hosts = SchedulerProcess.objects.order_by("host").values_list("host", flat=True)
+        found = list(hosts.distinct()[:OFFERED_NODES])
+        # A value from a link is one of the choices, so that the menu names it.
+        given = request.GET.get(self.parameter_name, "")
+        if given and given not in found:
+            found.append(given)
+        return [(host, str(host)) for host in found]
+
+    def queryset(self, request, queryset):
+        if self.value() is None:
+            return queryset
+        host, _colon, pid = str(self.value()).rpartition(":")
+        named = Q(host=self.value())
+        if host and pid.isascii() and pid.isdigit() and len(pid) < 10:
+            named |= Q(host=host, pid=int(pid))
+        processes = SchedulerProcess.objects.using(queryset.db).filter(named)
+        ids = processes.order_by("-id").values_list("pk", flat=True)
+        return queryset.filter(owner_id__in=list(ids[:LISTED_PROCESSES]))
+
+
+def matching_jobs(
+    text: str, using: str, most: int = SUGGESTED_JOBS
+) -> list[dict[str, str]]:
+    """Return jobs whose id or name contains a text: dictionaries of "id" and "name"."""
+    jobs = DjangoJob.objects.using(using).order_by("id")
+    if "\x00" in text:
+        # PostgreSQL knows no such texts.
+        return []
+    contains = Q(id__icontains=text) | Q(name__icontains=text)
+    found = jobs.filter(contains).values_list("id", "name")[:most]
+    return [{"id": pk, "name": name} for pk, name in found]
+
+
+class TypedFilter(admin.SimpleListFilter):
+    """A text that is typed; some values are offered for completion."""
+
+    template = "admin/django_apscheduler/filter_typed.html"
+    label: Promise | str = ""
+    #: Where script asks for completions of what is typed; "" where all are offered.
+    completions = ""
 
     def __init__(self, request, params, model, model_admin):
         super().__init__(request, params, model, model_admin)
         self.request = request  # Django before 5.0 does not keep it
+        self.site = model_admin.admin_site.name
+
+    def has_output(self) -> bool:
+        return True
+
+    def typed(self) -> str:
+        """Return what was typed; "" when there is nothing to look for."""
+        return (self.value() or "").strip()
+
+    def choices(self, changelist) -> Iterator[dict[str, Any]]:
+        yield {
+            "query_string": changelist.get_query_string(
+                remove=self.expected_parameters()
+            ),
+            "name": self.parameter_name,
+            "label": self.label,
+            "value": self.value() or "",
+            "hidden": other_parameters(self.request, self.expected_parameters()),
+            "offered": [value for value, _label in self.lookup_choices],
+            "completions": self.completions
+            and reverse(self.completions, current_app=self.site),
+        }
+
+
+class JobFilter(TypedFilter):
+    """Executions of one job, by its id; jobs deleted since can be typed as well."""
+
+    title = _("job")
+    label = _("Job id")
+    parameter_name = "job"
+    completions = "admin:django_apscheduler_djangojobexecution_jobs"
+    indexed, looks = True, False
 
     def lookups(self, request, model_admin):
         ids = DjangoJob.objects.order_by("id").values_list("id", flat=True)
         return [(pk, pk) for pk in ids[:OFFERED_JOBS]]
 
-    def has_output(self) -> bool:
-        return True
+    def queryset(self, request, queryset):
+        return queryset.filter(job_id=self.typed()) if self.typed() else queryset
+
+
+class CallableFilter(TypedFilter):
+    """Jobs by what they call, or by the beginning of it: a module."""
+
+    title = _("callable")
+    label = _("Callable, or its beginning")
+    parameter_name = "callable"
+
+    def lookups(self, request, model_admin):
+        some = DjangoJob.objects.order_by("id").values_list("func", flat=True)
+        return [(func, func) for func in sorted(set(some[:OFFERED_FROM])) if func]
 
     def queryset(self, request, queryset):
-        value = (self.value() or "").strip()
-        return queryset.filter(job_id=value) if value else queryset
+        return (
+            queryset.filter(func__startswith=self.typed()) if self.typed() else queryset
+        )
 
-    def choices(self, changelist) -> Iterator[dict[str, Any]]:
-        yield {
-            "query_string": changelist.get_query_string(remove=[self.parameter_name]),
-            "value": self.value() or "",
-            "hidden": other_parameters(self.request, [self.parameter_name]),
-            "offered": [pk for pk, _label in self.lookup_choices],
+
+class TimezoneFilter(TypedFilter):
+    """Jobs whose schedule names a time zone."""
+
+    title = _("time zone")
+    label = _("Time zone, as in Europe/Berlin")
+    parameter_name = "timezone"
+
+    def lookups(self, request, model_admin):
+        some = DjangoJob.objects.order_by("id").values_list("trigger", flat=True)
+        zones = {
+            zone
+            for trigger in some[:OFFERED_FROM]
+            for zone in NAMED_ZONE.findall(trigger)
         }
+        return [(zone, zone) for zone in sorted(zones)]
+
+    def queryset(self, request, queryset):
+        if not self.typed():
+            return queryset
+        named = json.dumps(self.typed(), ensure_ascii=False)
+        # As this package writes it, and as people do by hand.
+        return queryset.filter(
+            Q(trigger__contains=f'"timezone":{named}')
+            | Q(trigger__contains=f'"timezone": {named}')
+        )
+
+
+class TriggerFilter(MenuFilter):
+    """Jobs by the type of their trigger."""
+
+    title = _("trigger")
+    parameter_name = "trigger"
+
+    def lookups(self, request, model_admin):
+        return [
+            ("cron", _("cron")),
+            ("interval", _("interval")),
+            ("calendarinterval", _("calendar interval")),
+            ("date", _("date")),
+            ("and", _("and")),
+            ("or", _("or")),
+            (self.OTHER, _("other")),
+        ]
+
+    OTHER = "other"
+
+    def queryset(self, request, queryset):
+        chosen = self.value()
+        known = {value for value, _label in self.lookup_choices} - {self.OTHER}
+        if chosen is None:
+            return queryset
+        if chosen == self.OTHER:
+            for name in known:
+                queryset = queryset.exclude(self.of_type(name))
+            return queryset
+        return (
+            queryset.filter(self.of_type(chosen))
+            if chosen in known
+            else queryset.none()
+        )
+
+    @staticmethod
+    def of_type(name: str) -> Q:
+        """Return the condition of a trigger's own type, not that of one within it."""
+        # Keys are written in the order of the alphabet; people write the type first.
+        return (
+            Q(trigger__endswith=f'"type":"{name}"}}')
+            | Q(trigger__startswith=f'{{"type":"{name}"')
+            | Q(trigger__startswith=f'{{"type": "{name}"')
+        )
+
+
+class LastStatusFilter(MenuFilter):
+    """Jobs by the outcome of their latest run, whether or not that began."""
+
+    title = _("last status")
+    parameter_name = "last"
+
+    def lookups(self, request, model_admin):
+        return [(status, look.word) for status, look in badges.STATUSES.items()]
+
+    def queryset(self, request, queryset):
+        if self.value() is None:
+            return queryset
+        return stats.with_last_status(queryset, str(self.value()), clock.now())
 
 
 class RangeForm(forms.Form):
@@ -185,6 +374,11 @@ class RangeMixin:
 
     def expected_parameters(self) -> list[str]:
         return [self.lookup_kwarg_gte, self.lookup_kwarg_lte]
+
+    @property
+    def looks(self) -> bool:
+        """Whether the range is in force, so that rows must be looked through for it."""
+        return bool(self.shown())
 
     def get_form(self, _request: HttpRequest) -> forms.Form:
         given = {}
@@ -302,6 +496,8 @@ class MomentRangeFilter(RangeMixin, DateTimeRangeFilter):
 
 class PastRangeFilter(MomentRangeFilter):
     """A range of past moments, with quick picks."""
+
+    indexed, looks = True, False
 
     def picks(self):
         now = clock.now()

@@ -9,11 +9,12 @@ from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext
+from django.utils.translation import gettext, pgettext
 from django.utils.translation import gettext_lazy as _
 
-from django_apscheduler.admin import badges, schedules, stats, words
-from django_apscheduler.admin.levers import LEVERS, Lever, new_token
+from django_apscheduler.admin import badges, explanations, stats, words
+from django_apscheduler.admin.forms import calls
+from django_apscheduler.admin.triggers import previews
 from django_apscheduler.models import DjangoJob
 
 #: Executions listed on the page of a job.
@@ -91,24 +92,10 @@ class JobDetails:
         **kwargs: Any,
     ) -> HttpResponse:
         if obj is not None:
-            context["token"] = new_token()
-            context["levers"] = [
-                (self.lever_address(obj, lever), badges.icon(lever.icon), lever.label)
-                for lever in self.levers_of(obj)
-            ]
-            context["log_address"] = self.log_address(obj)
+            using = self.get_queryset(request).db
+            context["why"] = explanations.of_job(obj, obj.shown_at, using)
+            context["why_icon"] = badges.icon("alarm")
         return super().render_change_form(request, context, *args, obj=obj, **kwargs)
-
-    def levers_of(self, job: DjangoJob) -> list[Lever]:
-        """Return what this user may do to this job and what makes sense for it."""
-        sensible = []
-        if job.state != DjangoJob.State.BROKEN:
-            sensible.append("run")
-        if job.state == DjangoJob.State.ACTIVE:
-            sensible.append("pause")
-        if job.state == DjangoJob.State.PAUSED:
-            sensible.append("resume")
-        return [LEVERS[name] for name in sensible if name in job.allowed_levers]
 
     def condition_badges(self, job: DjangoJob) -> SafeString:
         """Return the badge of the job's state, and one for failures beside it."""
@@ -161,11 +148,18 @@ class JobDetails:
         if not job.may_see:
             return gettext("You may not see the arguments.")
         shown = [
-            text for text in (job.args, job.kwargs) if text not in ("[]", "{}", "")
+            text
+            for text in (
+                calls.shown_args(job.args, job.func),
+                calls.shown_kwargs(job.kwargs),
+            )
+            if text
         ]
         if not shown:
-            return gettext("None")
-        return format_html_join(" ", "<code>{}</code>", ((text,) for text in shown))
+            return pgettext("arguments", "None")
+        return format_html_join(
+            "", '<pre class="dja-json">{}</pre>', ((text,) for text in shown)
+        )
 
     @admin.display(description=_("origin"))
     def declared(self, job: DjangoJob) -> str:
@@ -210,47 +204,17 @@ class JobDetails:
 
     @admin.display(description=_("next runs"))
     def next_times(self, job: DjangoJob) -> SafeString | str:
-        times = schedules.next_times(job.shown_schedule, job, job.shown_at)
-        if not times:
+        trigger = job.shown_schedule.trigger
+        if trigger is None or job.state == DjangoJob.State.FINISHED:
             return gettext("None.")
-        rows = format_html_join(
-            "",
-            "<tr><td>{}</td><td>{}</td><td>{}</td></tr>",
-            (
-                (
-                    words.exact(moment),
-                    words.relative(moment, job.shown_at),
-                    words.in_utc(moment),
-                )
-                for moment in times
-            ),
-        )
-        note = ""
-        if job.next_run_time is None:
+        shown = previews.of_job(job, trigger, job.shown_at)
+        note: SafeString | str = ""
+        if job.next_run_time is None and shown.times:
             note = format_html(
                 '<p class="dja-help">{}</p>',
                 gettext("These are when it would run if it were active."),
             )
-        jitter = getattr(job.shown_schedule.trigger, "jitter", None)
-        if jitter:
-            note = format_html(
-                '{}<p class="dja-help">{}</p>',
-                note,
-                gettext(
-                    "All but the first are before jitter, which adds up to %(duration)s."
-                )
-                % {"duration": words.duration(jitter)},
-            )
-        return format_html(
-            '<div class="dja-scroll"><table class="dja-table"><thead><tr>'
-            '<th scope="col">{}</th><th scope="col">{}</th><th scope="col">{}</th>'
-            "</tr></thead><tbody>{}</tbody></table></div>{}",
-            gettext("Local time"),
-            gettext("From now"),
-            gettext("UTC"),
-            rows,
-            note,
-        )
+        return format_html("{}{}", previews.render(shown, with_text=False), note)
 
     # Reliability
 
@@ -273,11 +237,12 @@ class JobDetails:
             return gettext("No runs yet.")
         rows = format_html_join(
             "",
-            '<tr><td><a href="{}">{}</a></td><td>{}</td><td>{}</td><td>{}</td></tr>',
+            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
             (
                 (
-                    self.execution_address(run.id),
-                    badges.status_badge(run.status),
+                    words.linked(
+                        self.run_address(job, run.id), badges.status_badge(run.status)
+                    ),
                     words.wall(run.run_time, job.shown_at, seconds=True),
                     words.relative(run.run_time, job.shown_at),
                     words.duration(run.seconds),
@@ -285,18 +250,22 @@ class JobDetails:
                 for run in runs
             ),
         )
+        more = ""
+        if address := self.log_address(job):
+            more = format_html(
+                '<p><a href="{}">{}</a></p>', address, gettext("All runs of this job")
+            )
         return format_html(
             '<div class="dja-scroll"><table class="dja-table"><thead><tr>'
             '<th scope="col">{}</th><th scope="col">{}</th><th scope="col">{}</th>'
             '<th scope="col">{}</th></tr></thead><tbody>{}</tbody></table></div>'
-            '<p><a href="{}">{}</a></p>',
+            "{}",
             gettext("Status"),
             gettext("Run time"),
             gettext("Age"),
             gettext("Duration"),
             rows,
-            self.log_address(job),
-            gettext("All runs of this job"),
+            more,
         )
 
     # Trouble

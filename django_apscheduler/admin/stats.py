@@ -6,7 +6,7 @@ The number of queries never depends on the number of jobs on a page.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -14,11 +14,12 @@ from django.db import connections
 from django.db.models import BooleanField, Exists, OuterRef, Q, QuerySet, Subquery
 from django.db.models.expressions import RawSQL
 
-from django_apscheduler import clock
+from django_apscheduler import clock, rollups
 from django_apscheduler.db import database_now
 from django_apscheduler.models import (
     DjangoJob,
     DjangoJobExecution,
+    ExecutionRollup,
     SchedulerControl,
     SchedulerProcess,
 )
@@ -89,18 +90,20 @@ class RecentRuns:
         return failures
 
 
-def running(using: str) -> QuerySet[DjangoJobExecution]:
-    """Return the executions under way, by way of their own small index."""
+def active_condition(using: str) -> RawSQL:
+    """Return the condition of the small index over executions that have not ended."""
     quote = connections[using].ops.quote_name
     statuses = ", ".join(f"'{status}'" for status in DjangoJobExecution.ACTIVE)
     # SQLite uses a partial index only where the query repeats the condition of the
     # index word for word, and parameters are no words.
-    condition = RawSQL(
-        f"{quote('status')} IN ({statuses})", [], output_field=BooleanField()
-    )
+    return RawSQL(f"{quote('status')} IN ({statuses})", [], output_field=BooleanField())
+
+
+def running(using: str) -> QuerySet[DjangoJobExecution]:
+    """Return the executions under way, by way of their own small index."""
     return (
         DjangoJobExecution.objects.using(using)
-        .filter(condition, status=DjangoJobExecution.STARTED)
+        .filter(active_condition(using), status=DjangoJobExecution.STARTED)
         .order_by()
     )
 
@@ -149,6 +152,81 @@ def recent_runs(jobs: Sequence[DjangoJob], using: str) -> dict[str, RecentRuns]:
         runs = found[job_id].runs
         if len(runs) < STRIP_RUNS:
             runs.append(RunMark(*values))
+    return found
+
+
+#: What is usual is what a job did in so many days.
+USUAL_DAYS = timedelta(days=30)
+
+#: Fewer runs than these say nothing about what is usual for a job.
+USUAL_RUNS = 20
+
+#: A run is slower than usual at so many times the 95th percentile of its job, if that
+#: is at least so many seconds more: milliseconds are nobody's concern.
+SLOW_TIMES, SLOW_SECONDS = 2.0, 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Usual:
+    """How long a job's successful runs take: half of them, and all but one in twenty."""
+
+    median: float
+    p95: float
+    runs: int
+
+    def slower(self, seconds: float | None) -> bool:
+        """Tell whether a run that took so long was slower than usual."""
+        return (
+            seconds is not None
+            and self.runs >= USUAL_RUNS
+            and seconds > SLOW_TIMES * self.p95
+            and seconds - self.p95 > SLOW_SECONDS
+        )
+
+
+def usual_durations(
+    job_ids: Collection[str], using: str, now: datetime
+) -> dict[str, Usual]:
+    """Return what is usual for jobs by id, in one query; jobs without runs are left out."""
+    found: dict[str, Usual] = {}
+    if not job_ids:
+        return found
+    counts = rollups.durations(using, job_ids, now - USUAL_DAYS, SUCCEEDED)
+    for job_id, histogram in counts.items():
+        median, p95 = histogram.percentile(0.5), histogram.percentile(0.95)
+        if median is not None and p95 is not None:
+            found[job_id] = Usual(median, p95, histogram.total())
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Success:
+    """How many of a job's runs that had an outcome succeeded."""
+
+    succeeded: int
+    runs: int
+
+    @property
+    def percent(self) -> int:
+        """The share in percent; 100 and 0 only when it is all and none."""
+        share = round(100 * self.succeeded / self.runs)
+        if self.succeeded < self.runs:
+            share = min(share, 99)
+        return max(share, 1) if self.succeeded else share
+
+
+def success(job_ids: Collection[str], using: str, now: datetime) -> dict[str, Success]:
+    """Return the successes of 30 days by job, in one query; idle jobs are left out."""
+    found: dict[str, Success] = {}
+    if not job_ids:
+        return found
+    for job_id, totals in rollups.jobs(
+        using, now - USUAL_DAYS, job_ids=job_ids
+    ).items():
+        succeeded = sum(totals.runs[status] for status in SUCCEEDED)
+        runs = succeeded + sum(totals.runs[status] for status in FAILED)
+        if runs:
+            found[job_id] = Success(succeeded, runs)
     return found
 
 
@@ -238,9 +316,92 @@ def with_condition(
     if wanted == "overdue":
         return queryset.filter(overdue_condition(now))
     if wanted == "never":
-        return queryset.filter(~Exists(runs))
+        summed = _sums_of_late(queryset.db, now).filter(job_id=OuterRef("pk"))
+        return queryset.filter(~Exists(summed), ~Exists(runs))
     if wanted == "failing":
-        decisive = runs.filter(status__in=FAILED + SUCCEEDED)
-        last = decisive.order_by("-run_time", "-id").values("status")[:1]
-        return queryset.alias(last_status=Subquery(last)).filter(last_status__in=FAILED)
+        return _with_latest(queryset, FAILED, FAILED + SUCCEEDED, now)
     return queryset.none()
+
+
+def with_last_status(
+    queryset: QuerySet[DjangoJob], status: str, now: datetime
+) -> QuerySet[DjangoJob]:
+    """Narrow jobs to those whose latest execution has a status."""
+    return _with_latest(queryset, (status,), DjangoJobExecution.Status.values, now)
+
+
+# A job's latest run is a look into the log, and fifty thousand of those take a second,
+# or many when they must be read from disk. The sums of two days tell of most jobs that
+# they are no case; only for the rest the log is looked at.
+
+#: Executions looked at that the sums do not have yet, and jobs looked up. Where there
+#: are more, all jobs are.
+UNCOUNTED, LOOKED_UP = 2000, 10_000
+
+
+def _with_latest(
+    queryset: QuerySet[DjangoJob],
+    wanted: Sequence[str],
+    among: Sequence[str],
+    now: datetime,
+) -> QuerySet[DjangoJob]:
+    """
+    Narrow jobs by their latest run: it is to have one of the wanted statuses.
+
+    :param among: the statuses of the runs that count
+    """
+    using = queryset.db
+    runs = DjangoJobExecution.objects.using(using).filter(
+        job_id=OuterRef("pk"), status__in=among
+    )
+    last = Subquery(runs.order_by("-run_time", "-id").values("status")[:1])
+    others = [status for status in among if status not in wanted]
+    # Most jobs succeeded, so there the few that did not are looked for.
+    usual = set(wanted) <= set(SUCCEEDED)
+    unsure = (
+        _unsure(using, others, wanted, now)
+        if usual
+        else _unsure(using, wanted, others, now)
+    )
+    if unsure is None:
+        return queryset.alias(latest=last).filter(latest__in=wanted)
+    jobs = DjangoJob.objects.using(using).order_by()
+    looked_up = jobs.filter(pk__in=unsure).alias(latest=last)
+    found = set(looked_up.filter(latest__in=wanted).values_list("pk", flat=True))
+    if usual:
+        no_case = jobs.filter(pk__in=unsure - found)
+        return queryset.filter(~Exists(no_case.filter(pk=OuterRef("pk"))))
+    return queryset.filter(pk__in=found)
+
+
+def _unsure(
+    using: str, wanted: Sequence[str], others: Sequence[str], now: datetime
+) -> set[str] | None:
+    """
+    Return the jobs whose latest run may have one of the wanted statuses.
+
+    All jobs but those with sums of other runs of late, and without any of such runs.
+    None when these are more than are looked up.
+    """
+    uncounted = rollups.uncounted(using, rollups.progress(using), UNCOUNTED + 1)
+    if len(uncounted) > UNCOUNTED:
+        return None
+    sums = _sums_of_late(using, now)
+    ran = sums.filter(job_id=OuterRef("pk"), status__in=others)
+    silent = DjangoJob.objects.using(using).filter(~Exists(ran)).order_by()
+    found = {row.job_id for row in uncounted if row.job_id and row.status in wanted}
+    found.update(
+        sums.filter(status__in=wanted).values_list("job_id", flat=True)[:LOOKED_UP]
+    )
+    found.update(silent.values_list("pk", flat=True)[:LOOKED_UP])
+    return found if len(found) < LOOKED_UP else None
+
+
+def _sums_of_late(using: str, now: datetime) -> QuerySet[ExecutionRollup]:
+    """Return the sums by job of yesterday and today."""
+    since = rollups.day_of(now - timedelta(days=1))
+    return (
+        ExecutionRollup.objects.using(using)
+        .filter(period=rollups.DAY, start_time__gte=since)
+        .order_by()
+    )

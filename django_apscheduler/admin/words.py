@@ -8,19 +8,19 @@ current time zone, with its name beside them, and carry the UTC moment as a tool
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
-from functools import wraps
+from functools import lru_cache, wraps
 from typing import Any
 
 from django.conf import settings
 from django.contrib import admin
-from django.utils.formats import date_format
+from django.utils.formats import date_format, number_format
 from django.utils.functional import Promise
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
-from django.utils.translation import gettext, pgettext
+from django.utils.translation import get_language, gettext, pgettext
 
 from django_apscheduler.db import current_zone
 
@@ -30,12 +30,16 @@ MINUTE, HOUR, DAY = 60, 3600, 86400
 NOTHING = "–"
 
 
-def local(moment: datetime) -> datetime:
-    """Return ``moment`` in the time zone of the page."""
+def local(moment: datetime, zone: tzinfo | None = None) -> datetime:
+    """
+    Return ``moment`` in the time zone of the page.
+
+    :param zone: that zone, where it has been looked up already
+    """
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=timezone.utc)
     try:
-        return moment.astimezone(current_zone())
+        return moment.astimezone(zone or current_zone())
     except OverflowError:
         # The last hours of the year 9999, which some use for "never".
         return moment
@@ -58,7 +62,7 @@ def duration(length: timedelta | Decimal | float | int | None) -> str:
     if seconds < 0.9995:
         return gettext("%(n)s ms") % {"n": round(seconds * 1000)}
     if seconds < 9.95:
-        return gettext("%(n)s s") % {"n": f"{seconds:.1f}"}
+        return gettext("%(n)s s") % {"n": number_format(round(seconds, 1), 1)}
     return coarse(seconds)
 
 
@@ -87,7 +91,7 @@ def relative(moment: datetime | None, now: datetime) -> str:
     """Say when, seen from now: "in 3 h", "2 min 5 s ago", "now"."""
     if moment is None:
         return NOTHING
-    seconds = (local(moment) - now).total_seconds()
+    seconds = (local(moment, timezone.utc) - now).total_seconds()
     if abs(seconds) < 1:
         return pgettext("a moment", "now")
     if seconds > 0:
@@ -103,24 +107,49 @@ def wall(moment: datetime | None, now: datetime, seconds: bool = False) -> str:
     The setting ``APSCHEDULER_DATETIME_FORMAT`` (a Django date format) replaces all of
     these forms.
     """
-    if moment is None:
-        return NOTHING
-    here = local(moment)
+    return NOTHING if moment is None else teller(now, seconds)(moment)
+
+
+def teller(now: datetime, seconds: bool = False) -> Callable[[datetime], str]:
+    """Return what says `wall` of one moment after the other, for a thousand of them."""
     chosen = getattr(settings, "APSCHEDULER_DATETIME_FORMAT", None)
-    if chosen:
-        return date_format(here, chosen)
-    days = (here.date() - local(now).date()).days
-    clock = date_format(here, "H:i:s" if seconds else "H:i")
-    zone = here.tzname() or ""
-    if days == 0:
-        return f"{clock} {zone}".strip()
-    if abs(days) < 7:
-        day = date_format(here, "D")
-    elif abs(days) < 180:
-        day = date_format(here, pgettext("date format: day and month", "j M"))
-    else:
-        day = date_format(here, pgettext("date format: with year", "j M Y"))
-    return f"{day} {clock} {zone}".strip()
+    zone, language = current_zone(), get_language()
+    today = local(now, zone).toordinal()
+
+    def tell(moment: datetime) -> str:
+        here = local(moment, zone)
+        if chosen:
+            return date_format(here, chosen)
+        days = abs(here.toordinal() - today)
+        # The same in every language.
+        clock = f"{here:%H:%M:%S}" if seconds else f"{here:%H:%M}"
+        if days:
+            far = (days >= 7) + (days >= 180)
+            clock = f"{_day(here.date(), far, language)} {clock}"
+        return f"{clock} {here.tzname() or ''}".strip()
+
+    return tell
+
+
+# Those thousand are of a few days.
+@lru_cache(maxsize=1024)
+def _day(day: date, far: int, language: str | None) -> str:
+    """
+    Name a day: "Mon", "3 Feb", "3 Feb 2026".
+
+    :param language: the active one
+    """
+    if far == 0:
+        return date_format(day, "D")
+    if far == 1:
+        return date_format(day, pgettext("date format: day and month", "j M"))
+    return date_format(day, pgettext("date format: with year", "j M Y"))
+
+
+def date_with_year(day: date) -> str:
+    """Say a day with its weekday and year, as the language writes it."""
+    form = pgettext("date format: weekday and day, with year", "D j M Y")
+    return date_format(day, form)
 
 
 def exact(moment: datetime) -> str:
@@ -132,12 +161,12 @@ def exact(moment: datetime) -> str:
 
 def in_utc(moment: datetime) -> str:
     """Say when in UTC, to the second."""
-    return f"{local(moment).astimezone(timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
+    return f"{local(moment, timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def time_element(moment: datetime, text: str) -> SafeString:
     """Return a ``<time>`` showing ``text`` with the exact moment as its tooltip."""
-    utc = local(moment).astimezone(timezone.utc)
+    utc = local(moment, timezone.utc)
     return format_html(
         '<time datetime="{}" title="{} = {}">{}</time>',
         utc.isoformat(),
@@ -156,6 +185,14 @@ def moment_cell(
     return two_lines(
         time_element(moment, relative(moment, now)), wall(moment, now, seconds)
     )
+
+
+def linked(address: str, content: str, style: str = "") -> SafeString:
+    """Return a text that leads to an address; just the text if that is ""."""
+    classes = format_html(' class="{}"', style) if style else ""
+    if not address:
+        return format_html("<span{}>{}</span>", classes, content)
+    return format_html('<a{} href="{}">{}</a>', classes, address, content)
 
 
 def two_lines(main: str, beneath: str) -> SafeString:

@@ -10,7 +10,13 @@ from django.contrib.auth.models import Permission
 from django.urls import reverse
 
 from django_apscheduler import clock
-from django_apscheduler.models import DjangoJob, DjangoJobExecution, SchedulerProcess
+from django_apscheduler.models import (
+    DjangoJob,
+    DjangoJobExecution,
+    ExecutionRollup,
+    SchedulerProcess,
+)
+from django_apscheduler.rollups import Histogram
 
 UTC = timezone.utc
 NOON = datetime(2026, 6, 3, 12, tzinfo=UTC)
@@ -59,6 +65,27 @@ def execution(
     elif status == "Started execution":
         values["started_time"] = run_time + timedelta(milliseconds=500)
     return DjangoJobExecution.objects.create(job_id=job_id, **{**values, **fields})
+
+
+def rollup(
+    job_id: str, seconds: float, runs: int, status: str = "Executed", days: int = 1
+) -> ExecutionRollup:
+    """Store that a job ran so often for so long, so many days before noon's day."""
+    durations = Histogram()
+    durations.note(seconds, runs)
+    return ExecutionRollup.objects.create(
+        period="day",
+        start_time=(clock.now() - timedelta(days=days)).replace(
+            hour=0, minute=0, second=0, microsecond=0
+        ),
+        job_id=job_id,
+        status=status,
+        runs=runs,
+        occurrences=runs,
+        seconds=seconds * runs,
+        longest=seconds,
+        durations=durations.dump(),
+    )
 
 
 def process(seconds: float = 5, **fields: Any) -> SchedulerProcess:

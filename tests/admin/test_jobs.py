@@ -11,7 +11,8 @@ from django.test import TestCase, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from django_apscheduler.admin import stats
+from django_apscheduler.admin import base, stats
+from django_apscheduler.models import DjangoJob, ExecutionRollup
 from tests.admin import rows
 from tests.admin.rows import JOBS, NOON
 
@@ -57,8 +58,84 @@ class JobListTest(AdminCase):
         self.assertContains(response, "2 h ago")
         self.assertContains(response, " · 2.0 s")
         self.assertContains(response, 'aria-label="Last run: 1 Executed"')
-        self.assertContains(response, "<code>reports</code>")
+        self.assertContains(response, "Executor: <code>reports</code>")
         self.assertContains(response, rows.page("djangojobexecution", run.pk))
+
+    def test_an_empty_list_says_what_to_do_next(self):
+        response = self.client.get(reverse(JOBS))
+        self.assertContains(response, "There are no jobs yet.")
+        self.assertContains(response, "python manage.py runapscheduler")
+        self.assertContains(response, "Add a job")
+        self.assertNotContains(response, 'name="action"')
+        self.assertContains(self.client.get(reverse(rows.LOG)), "Nothing has run yet.")
+        self.assertContains(
+            self.client.get(reverse(rows.SCHEDULERS)), "No scheduler has run yet."
+        )
+
+    def test_who_may_not_add_jobs_is_not_told_to(self):
+        self.client.force_login(rows.user("eve", "view_djangojob"))
+        response = self.client.get(reverse(JOBS))
+        self.assertContains(response, "There are no jobs yet.")
+        self.assertNotContains(response, "Add a job")
+
+    def test_a_search_without_a_match_leads_back_to_all(self):
+        rows.job("here")
+        response = self.client.get(reverse(JOBS), {"q": "elsewhere"})
+        self.assertContains(response, "Nothing matches the filters and the search.")
+        self.assertContains(response, '<a class="dja-button" href="?">Show all</a>')
+        self.assertNotContains(response, "There are no jobs yet.")
+
+    def test_the_default_executor_is_not_named_in_each_row(self):
+        rows.job("here")
+        response = self.client.get(reverse(JOBS))
+        self.assertNotContains(response, "Executor: <code>")
+
+    def test_pages_follow_the_order_and_end_with_jobs_that_do_not_come_up(self):
+        for number in range(120):
+            rows.job(
+                f"job-{number:03}",
+                next_run_time=NOON + timedelta(minutes=1 + (number * 7) % 115),
+                state="paused" if number % 10 == 0 else "active",
+            )
+        seen = []
+        for number in (1, 2, 3):
+            response = self.client.get(reverse(JOBS), {"p": number})
+            seen += list(response.context["cl"].result_list)
+        self.assertContains(response, "120 jobs")
+        due = [job.next_run_time for job in seen if job.next_run_time]
+        self.assertEqual(len({job.pk for job in seen}), 120)
+        self.assertEqual(due, sorted(due))
+        self.assertEqual({job.next_run_time for job in seen[len(due) :]}, {None})
+        self.assertEqual(len(due), 108)
+
+    def test_a_list_beyond_its_pages_says_so(self):
+        for number in range(12):
+            rows.job(f"job-{number}")
+        with mock.patch.object(base, "PAGED_ROWS", 10):
+            response = self.client.get(reverse(JOBS))
+        self.assertContains(response, "The first 10 rows are listed.")
+        self.assertEqual(len(rows.listed(response)), 10)
+
+    def test_success_is_told_as_a_share_that_is_never_rounded_to_all(self):
+        for succeeded, failed, share, runs in (
+            (400, 12, "97 %", "412 runs"),
+            (9999, 1, "99 %", "10,000 runs"),
+            (3, 0, "100 %", "3 runs"),
+            (0, 1, "0 %", "1 run"),
+            (1, 999, "1 %", "1,000 runs"),
+        ):
+            with self.subTest(share=share):
+                DjangoJob.objects.all().delete()
+                ExecutionRollup.objects.all().delete()
+                rows.job("one")
+                if succeeded:
+                    rows.rollup("one", 1, succeeded)
+                if failed:
+                    rows.rollup("one", 1, failed, "Lost")
+                rows.rollup("one", 1, 5, "Missed!")
+                rows.rollup("one", 1, 50, "Error!", days=31)
+                response = self.client.get(reverse(JOBS))
+                self.assertContains(response, f">30 d: {share}, {runs}</span>")
 
     def test_the_number_of_queries_does_not_depend_on_the_number_of_jobs(self):
         def queries() -> int:
@@ -74,7 +151,7 @@ class JobListTest(AdminCase):
             for hours in range(3):
                 rows.execution(f"job-{number:02}", hours=hours)
         self.assertEqual(queries(), few)
-        self.assertLessEqual(few, 12)
+        self.assertLessEqual(few, 15)
 
     def test_each_condition_has_its_badge(self):
         rows.job("active")
@@ -191,7 +268,7 @@ class JobListTest(AdminCase):
         response = self.client.get(reverse(JOBS))
         self.assertContains(response, "09:00 EDT")
         detail = self.client.get(rows.page("djangojob", "nightly"))
-        self.assertContains(detail, "2026-06-03 09:00:00 EDT (-04:00)")
+        self.assertContains(detail, "Wed 3 Jun 2026 09:00 EDT")
 
 
 class RecentRunsTest(AdminCase):
@@ -253,23 +330,14 @@ class JobPageTest(AdminCase):
         rows.job("hourly")
         response = self.client.get(rows.page("djangojob", "hourly"))
         for hour in range(13, 23):
-            self.assertContains(response, f"2026-06-03 {hour}:00:00 UTC")
+            self.assertContains(response, f"Wed 3 Jun 2026 {hour}:00 UTC")
         self.assertNotContains(response, "2026-06-03 23:00:00 UTC")
 
     def test_a_paused_job_shows_when_it_would_run(self):
         rows.job("nightly", trigger=rows.NIGHTLY, state="paused")
         response = self.client.get(rows.page("djangojob", "nightly"))
-        self.assertContains(response, "2026-06-04 03:30:00 UTC")
+        self.assertContains(response, "Thu 4 Jun 2026 03:30 UTC")
         self.assertContains(response, "These are when it would run if it were active.")
-
-    def test_no_field_names_code(self):
-        rows.job("hourly")
-        response = self.client.get(rows.page("djangojob", "hourly"))
-        form = response.context["adminform"].form
-        self.assertEqual(
-            sorted(form.fields),
-            ["coalesce", "max_instances", "misfire_grace_time", "name"],
-        )
 
     def test_a_broken_job_shows_error_and_remedy(self):
         rows.job(
@@ -283,9 +351,12 @@ class JobPageTest(AdminCase):
         self.assertNotContains(response, "Run now")
 
     def test_arguments_need_their_permission(self):
-        rows.job("secret", kwargs='{"token":"hunter2"}')
+        rows.job("secret", kwargs='{"customer":"hunter2","token":"t0p"}')
         address = rows.page("djangojob", "secret")
-        self.assertContains(self.client.get(address), "hunter2")
+        page = self.client.get(address)
+        self.assertContains(page, "hunter2")
+        self.assertContains(page, "••••••")
+        self.assertNotContains(page, "t0p")
         self.client.force_login(rows.user("ben", "view_djangojob"))
         self.assertNotContains(self.client.get(address), "hunter2")
         self.client.force_login(rows.user("eva", "view_djangojob", "view_sensitive"))
@@ -306,10 +377,6 @@ class JobPageTest(AdminCase):
         response = self.client.get(rows.page("djangojob", "nobody"), follow=True)
         self.assertContains(response, "nobody")
         self.assertContains(response, "doesn’t exist")
-
-    def test_jobs_are_not_added_here(self):
-        response = self.client.get(reverse("admin:django_apscheduler_djangojob_add"))
-        self.assertEqual(response.status_code, 403)
 
 
 class BannerTest(AdminCase):

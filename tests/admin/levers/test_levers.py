@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from django.contrib.admin.models import CHANGE, DELETION, LogEntry
+from django.contrib.admin.utils import quote
 from django.contrib.messages import get_messages
 from django.test import TestCase
 from django.urls import reverse
@@ -41,6 +42,20 @@ class LeverCase(TestCase):
         )
         return [str(message) for message in get_messages(response.wsgi_request)]
 
+    def pause(self, *pks: str, **fields: str) -> list[str]:
+        """Pause jobs by the page that the bulk action shows; return its messages."""
+        page = self.client.post(
+            reverse(JOBS), {"action": "pause_selected", "_selected_action": pks}
+        )
+        return self.order(page, **fields)
+
+    def order(self, page, **fields: str) -> list[str]:
+        """Post the form of a page that asks, and return the messages."""
+        self.client.cookies.pop("messages", None)
+        packed = page.context["packed"]
+        response = self.client.post(page.context["address"], {"rows": packed, **fields})
+        return [str(message) for message in get_messages(response.wsgi_request)]
+
     def states(self) -> dict[str, str]:
         return dict(DjangoJob.objects.values_list("pk", "state"))
 
@@ -51,9 +66,7 @@ class BulkTest(LeverCase):
         for pk in ("a", "b", "c"):
             add(pk)
         django_apscheduler.get_scheduler().pause_job("c")
-        self.assertEqual(
-            self.act("pause", "a", "b", "c"), ["2 paused, 1 already paused."]
-        )
+        self.assertEqual(self.pause("a", "b", "c"), ["2 paused, 1 already paused."])
         self.assertEqual(self.states(), {"a": "paused", "b": "paused", "c": "paused"})
         self.assertEqual(DjangoJob.objects.get(pk="a").paused_by, str(self.user))
         self.assertEqual(
@@ -69,12 +82,32 @@ class BulkTest(LeverCase):
         self.sign_in(superuser=True)
         add("a")
         add("b")
-        self.act("pause", "a")
+        self.pause("a")
         self.assertIsNone(DjangoJob.objects.get(pk="a").next_run_time)
         self.assertEqual(self.act("resume", "a", "b"), ["1 resumed, 1 was not paused."])
         job = DjangoJob.objects.get(pk="a")
         self.assertEqual(job.state, "active")
         self.assertGreater(job.next_run_time, clock.now())
+
+    def test_a_job_that_ended_during_its_pause_is_told_apart(self):
+        self.sign_in(superuser=True)
+        add("a")
+        add("once", trigger="date", run_date=clock.now() + timedelta(days=1))
+        self.pause("a", "once")
+        DjangoJob.objects.filter(pk="once").update(
+            trigger='{"type":"date","args":{"run_date":"2026-01-01T00:00:00Z"}}'
+        )
+        self.assertEqual(
+            self.act("resume", "a", "once"),
+            ["1 resumed, 1 had ended during its pause and is removed."],
+        )
+        self.assertEqual(self.states(), {"a": "active"})
+        missed = DjangoJobExecution.objects.filter(job_id="once")
+        self.assertFalse(missed.exclude(status="Missed!").exists())
+        self.assertEqual(
+            LogEntry.objects.filter(object_id="once").latest("pk").change_message,
+            "Resumed; its schedule had ended during the pause.",
+        )
 
     def test_running_now_queues_one_run_and_leaves_the_schedule(self):
         self.sign_in(superuser=True)
@@ -86,12 +119,15 @@ class BulkTest(LeverCase):
             ("Queued", "manual", str(self.user)),
         )
         self.assertEqual(DjangoJob.objects.get(pk="a").next_run_time, before)
-        self.assertEqual(LogEntry.objects.get().change_message, "Queued to run now.")
+        self.assertEqual(
+            LogEntry.objects.get().change_message,
+            f"Queued to run now (execution {run.pk}).",
+        )
 
     def test_a_paused_job_runs_now_and_stays_paused(self):
         self.sign_in(superuser=True)
         add("a")
-        self.act("pause", "a")
+        self.pause("a")
         self.act("run", "a")
         self.assertEqual(DjangoJobExecution.objects.get(job_id="a").status, "Queued")
         self.assertEqual(self.states(), {"a": "paused"})
@@ -101,7 +137,7 @@ class BulkTest(LeverCase):
         rows.job("finished", state="finished")
         rows.job("broken", state="broken")
         self.assertEqual(
-            self.act("pause", "finished", "broken"), ["2 have no schedule to pause."]
+            self.pause("finished", "broken"), ["2 have no schedule to pause."]
         )
         self.assertEqual(self.act("run", "broken"), ["1 is broken and cannot run."])
         self.assertEqual(LogEntry.objects.count(), 0)
@@ -109,7 +145,7 @@ class BulkTest(LeverCase):
     def test_a_row_signed_by_nobody_is_refused_not_reported_as_deleted(self):
         self.sign_in(superuser=True)
         rows.job("forged")
-        self.assertEqual(self.act("pause", "forged"), ["1 has no schedule to pause."])
+        self.assertEqual(self.pause("forged"), ["1 has no schedule to pause."])
         self.assertEqual(LogEntry.objects.count(), 0)
 
     def test_deleting_keeps_the_history(self):
@@ -160,9 +196,11 @@ class ButtonTest(LeverCase):
         ):
             with self.subTest(button=name):
                 response = self.client.post(rows.page("djangojob", "a", name))
-                self.assertRedirects(response, reverse(JOBS))
+                if name != "run":
+                    self.assertRedirects(response, reverse(JOBS))
                 self.assertEqual(self.states(), {"a": state})
-        self.assertEqual(DjangoJobExecution.objects.count(), 1)
+        run = DjangoJobExecution.objects.get()
+        self.assertRedirects(response, rows.page("djangojobexecution", run.pk))
 
     def test_it_goes_back_to_where_the_button_stood(self):
         self.sign_in(superuser=True)
@@ -172,7 +210,7 @@ class ButtonTest(LeverCase):
             ("http://elsewhere.example/", reverse(JOBS)),
         ):
             response = self.client.post(
-                rows.page("djangojob", "a", "run"), headers={"referer": back}
+                rows.page("djangojob", "a", "resume"), headers={"referer": back}
             )
             self.assertEqual(response["Location"], goes or back)
 
@@ -184,20 +222,26 @@ class ButtonTest(LeverCase):
         token = button.split('value="')[1].split('"')[0]
         for _click in range(2):
             response = self.client.post(
-                rows.page("djangojob", "a", "run"), {"token": token}, follow=True
+                rows.page("djangojob", "a", "run"), {"token": token}
             )
         run = DjangoJobExecution.objects.get()
-        self.assertContains(response, rows.page("djangojobexecution", run.pk))
+        self.assertRedirects(response, rows.page("djangojobexecution", run.pk))
+        self.assertEqual(LogEntry.objects.count(), 1)
         self.client.post(rows.page("djangojob", "a", "run"), {"token": "x" * 5000})
         self.assertEqual(DjangoJobExecution.objects.count(), 2)
 
     def test_reading_an_address_changes_nothing(self):
         self.sign_in(superuser=True)
         add("a")
-        for name in ("run", "pause", "resume"):
+        for name in ("run", "resume"):
             response = self.client.get(rows.page("djangojob", "a", name))
             self.assertEqual(response.status_code, 405)
+        self.client.get(rows.page("djangojob", "a", "pause"))
+        self.assertEqual(
+            self.client.delete(rows.page("djangojob", "a", "pause")).status_code, 405
+        )
         self.assertEqual(self.states(), {"a": "active"})
+        self.assertFalse(DjangoJobExecution.objects.exists())
 
     def test_a_foreign_form_is_refused(self):
         from django.test import Client
@@ -243,7 +287,9 @@ class RightsTest(LeverCase):
                     )
                     page = self.client.get(reverse(JOBS)).content.decode()
                     address = rows.page("djangojob", "a", name)
-                    self.assertEqual(f'formaction="{address}"' in page, name in allowed)
+                    self.assertEqual(
+                        f'"{address}"' in page, name in allowed, "its button"
+                    )
                     self.assertEqual(
                         f'value="{name}_selected"' in page, name in allowed
                     )
@@ -288,6 +334,21 @@ class RightsTest(LeverCase):
             403,
         )
 
+    def test_duplicate_leads_to_the_form_for_those_who_may_add(self):
+        add("a/b")
+        for codenames, offered in (
+            (("view_djangojob", "add_djangojob"), True),
+            (("view_djangojob", "change_djangojob", "run_job"), False),
+        ):
+            with self.subTest(codenames=codenames):
+                self.client.force_login(rows.user(codenames[1], *codenames))
+                page = self.client.get(rows.page("djangojob", quote("a/b")))
+                address = reverse("admin:django_apscheduler_djangojob_add")
+                duplicate = f"{address}?duplicate=a%2Fb"
+                self.assertEqual(duplicate in page.content.decode(), offered)
+                answer = self.client.get(duplicate).status_code
+                self.assertEqual(answer, 200 if offered else 403)
+
     def test_a_lever_without_the_right_to_look_is_refused(self):
         add("a")
         self.client.force_login(rows.user("blind", "pause_job"))
@@ -309,81 +370,3 @@ class RightsTest(LeverCase):
                 self.assertEqual(response.status_code, 302)
                 self.assertIn("/login/", response["Location"])
         self.assertEqual(self.states(), {"a": "active"})
-
-
-class EditTest(LeverCase):
-    def setUp(self):
-        self.sign_in(superuser=True)
-        self.before = add("a", misfire_grace_time=60, max_instances=1)
-        self.values = {
-            "name": self.before.name,
-            "max_instances": "1",
-            "misfire_grace_time": "60",
-            "coalesce": "on",
-        }
-        if not self.before.coalesce:
-            del self.values["coalesce"]
-
-    def save(self, **changes: str):
-        return self.client.post(
-            rows.page("djangojob", "a"), {**self.values, **changes}, follow=True
-        )
-
-    def test_simple_options_are_changed_and_the_schedule_is_not(self):
-        self.save(name="Better name", max_instances="3", misfire_grace_time="")
-        job = DjangoJob.objects.get(pk="a")
-        self.assertEqual(
-            (job.name, job.max_instances, job.misfire_grace_time),
-            ("Better name", 3, None),
-        )
-        self.assertEqual(job.next_run_time, self.before.next_run_time)
-        entry = LogEntry.objects.get()
-        self.assertIn("Max instances", entry.get_change_message())
-
-    def test_bad_values_are_refused_and_nothing_is_saved_by_half(self):
-        for changes, error in (
-            ({"max_instances": "0"}, "greater than or equal to 1"),
-            ({"max_instances": "two"}, "Enter a whole number."),
-            ({"misfire_grace_time": "-5"}, "greater than or equal to 1"),
-        ):
-            with self.subTest(changes=changes):
-                response = self.save(name="Changed", **changes)
-                self.assertContains(response, error)
-                self.assertContains(response, 'value="Changed"')
-                self.assertNotEqual(DjangoJob.objects.get(pk="a").name, "Changed")
-
-    def test_a_field_smuggled_in_names_no_code(self):
-        self.save(
-            name="Better name",
-            func="os:system",
-            args='["true"]',
-            trigger="{}",
-            state="paused",
-            executor="other",
-        )
-        job = DjangoJob.objects.get(pk="a")
-        self.assertEqual(job.name, "Better name")
-        for field in ("func", "args", "trigger", "state", "executor", "signature"):
-            self.assertEqual(getattr(job, field), getattr(self.before, field))
-
-    def test_saving_without_a_change_writes_nothing(self):
-        self.save()
-        self.assertEqual(DjangoJob.objects.get(pk="a").revision, self.before.revision)
-
-    def test_a_change_to_a_declared_job_holds_against_the_code(self):
-        DjangoJob.objects.filter(pk="a").update(
-            declaration='{"max_instances":1,"name":"work"}'
-        )
-        self.save(max_instances="3")
-        self.assertEqual(DjangoJob.objects.get(pk="a").overrides, '["max_instances"]')
-        self.assertContains(
-            self.client.get(rows.page("djangojob", "a")),
-            "Declared in code; changed by staff: max_instances.",
-        )
-
-    def test_a_one_off_in_the_future_shows_its_only_time(self):
-        add("once", trigger="date", run_date=clock.now() + timedelta(days=3))
-        response = self.client.get(rows.page("djangojob", "once"))
-        html = response.content.decode()
-        table = html[html.index("field-next_times") : html.index("field-coalesce")]
-        self.assertEqual(table.count("<tr>"), 2)

@@ -1,0 +1,1 @@
+"""The dashboard: what is wrong, what comes, how it went."""

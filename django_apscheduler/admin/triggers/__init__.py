@@ -1,0 +1,1 @@
+"""Schedules in the admin: their form, their preview and what to beware of."""
