@@ -224,7 +224,9 @@ class PartialIndex(models.Index):
     """
     An index over ``key`` for the few rows whose ``column`` is one of ``values``.
 
-    Databases without partial indexes (MySQL, MariaDB) get one over (column, key).
+    On SQLite it is over (column, key), which its planner prefers to reading the table
+    even without statistics. Databases without partial indexes (MySQL, MariaDB) get one
+    over (column, key) of all rows.
     """
 
     def __init__(self, *, key: str, column: str, values: list[str], name: str):
@@ -232,6 +234,21 @@ class PartialIndex(models.Index):
         self.key = key
         self.column = column
         self.values = values
+
+    @property
+    def condition_written_out(self) -> models.Func:
+        """
+        The index's condition, for the filters of queries that are to use it.
+
+        SQLite uses a partial index only where a query repeats its condition word for
+        word, and parameters are no words; it would read the whole table instead.
+        """
+        values = ", ".join(f"'{value}'" for value in self.values)
+        return models.Func(
+            models.F(self.column),
+            template=f"%(expressions)s IN ({values})",
+            output_field=models.BooleanField(),
+        )
 
     def _options(self) -> dict[str, Any]:
         return {
@@ -249,14 +266,16 @@ class PartialIndex(models.Index):
         return type(self)(**self._options())
 
     def create_sql(self, model, schema_editor, using="", **kwargs):
-        if schema_editor.connection.features.supports_partial_indexes:
+        connection = schema_editor.connection
+        fields = [self.column, self.key]
+        if connection.features.supports_partial_indexes:
             index = models.Index(
-                fields=[self.key],
+                fields=fields if connection.vendor == "sqlite" else [self.key],
                 name=self.name,
                 condition=models.Q(**{f"{self.column}__in": self.values}),
             )
         else:
-            index = models.Index(fields=[self.column, self.key], name=self.name)
+            index = models.Index(fields=fields, name=self.name)
         return index.create_sql(model, schema_editor, using=using, **kwargs)
 
 

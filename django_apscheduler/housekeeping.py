@@ -16,13 +16,12 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import connections
-from django.db.models import BooleanField, Count, Exists, OuterRef, Q
-from django.db.models.expressions import RawSQL
+from django.db.models import Count, Exists, OuterRef, Q
 
 from django_apscheduler import clock, rollups
 from django_apscheduler.db import database_now
 from django_apscheduler.models import (
+    FINISHED_JOBS,
     PRUNE_ROWS,
     DjangoJob,
     DjangoJobExecution,
@@ -321,14 +320,10 @@ def _finished_jobs(using: str, limit: datetime) -> Any:
     """Return the jobs whose schedule and whose last execution ended before."""
     executions = DjangoJobExecution.objects.using(using).filter(job_id=OuterRef("pk"))
     late = executions.filter(finished_time__gte=limit)
-    # SQLite uses a partial index only where a query repeats its condition word for
-    # word, and parameters are no words.
-    state = connections[using].ops.quote_name("state")
-    finished = RawSQL(f"{state} IN ('finished')", [], output_field=BooleanField())
     return DjangoJob.objects.using(using).filter(
         ~Exists(executions.active()),
         ~Exists(late),
-        finished,
+        FINISHED_JOBS.condition_written_out,
         finished_time__lt=limit,
     )
 

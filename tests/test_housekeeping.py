@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -18,6 +17,7 @@ from django_apscheduler.models import (
     SchedulerCommand,
     SchedulerProcess,
 )
+from tests.plans import LONG, noting, plan, whole_tables
 
 NOW = datetime(2026, 5, 30, 12, 0, tzinfo=timezone.utc)
 KEEP_ALL = {
@@ -299,27 +299,6 @@ class Turns(TestCase):
         self.assertEqual(len(rollups.hours("default", month)), 1)
 
 
-#: Tables that may hold millions of rows.
-LONG = (DjangoJobExecution._meta.db_table, DjangoJob._meta.db_table)
-
-
-def plan(sql, params):
-    """Return how the database would find the rows, one line for each step."""
-    begin = "EXPLAIN QUERY PLAN" if connection.vendor == "sqlite" else "EXPLAIN"
-    with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            # A table of a few rows is read as a whole unless that is forbidden.
-            cursor.execute("SET LOCAL enable_seqscan = off")
-        cursor.execute(f"{begin} {sql}", params)
-        return [str(row[-1]) for row in cursor.fetchall()]
-
-
-def whole_tables(lines):
-    """Return the steps of a plan that read a long table from its begin to its end."""
-    whole = re.compile(rf"(SCAN ({'|'.join(LONG)})\b(?! USING COVERING)|Seq Scan on)")
-    return [line for line in lines if whole.search(line)]
-
-
 @pytest.mark.skipif(
     connection.vendor not in ("sqlite", "postgresql"),
     reason="reads the plans of SQLite and PostgreSQL: run it on one of these",
@@ -330,14 +309,7 @@ class TestPlans:
 
     @pytest.fixture
     def seen(self):
-        statements = []
-
-        def note(execute, sql, params, many, context):
-            if sql.startswith(("SELECT", "DELETE")) and any(t in sql for t in LONG):
-                statements.append((sql, params))
-            return execute(sql, params, many, context)
-
-        with connection.execute_wrapper(note):
+        with noting() as statements:
             yield statements
 
     def fill(self):

@@ -381,13 +381,10 @@ def _under_way(
         "claimed_time",
         "status",
     )
-    unfinished = DjangoJobExecution.objects.using(using).filter(
-        stats.active_condition(using), job_id=job_id
-    )
+    executions = DjangoJobExecution.objects.using(using)
+    unfinished = executions.active().filter(job_id=job_id)
     # Along the index, and no further: a job may have millions of runs.
-    before = DjangoJobExecution.objects.using(using).filter(
-        job_id=job_id, run_time__lte=at
-    )
+    before = executions.filter(job_id=job_id, run_time__lte=at)
     latest = before.order_by("-run_time", "-id")[:SEARCHED_RUNS]
     rows = {
         row.pk: row for found in (unfinished, latest) for row in found.only(*fields)

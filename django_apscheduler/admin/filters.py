@@ -130,7 +130,7 @@ class StatusFilter(MenuFilter):
         if self.value() == self.PROBLEMS:
             return queryset.filter(status__in=stats.PROBLEMS)
         if self.few:
-            queryset = queryset.filter(stats.active_condition(queryset.db))
+            queryset = queryset.active()
         return queryset.filter(status=self.value())
 
 

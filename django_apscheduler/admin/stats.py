@@ -10,9 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from django.db import connections
-from django.db.models import BooleanField, Exists, OuterRef, Q, QuerySet, Subquery
-from django.db.models.expressions import RawSQL
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 
 from django_apscheduler import clock, rollups
 from django_apscheduler.db import database_now
@@ -90,20 +88,12 @@ class RecentRuns:
         return failures
 
 
-def active_condition(using: str) -> RawSQL:
-    """Return the condition of the small index over executions that have not ended."""
-    quote = connections[using].ops.quote_name
-    statuses = ", ".join(f"'{status}'" for status in DjangoJobExecution.ACTIVE)
-    # SQLite uses a partial index only where the query repeats the condition of the
-    # index word for word, and parameters are no words.
-    return RawSQL(f"{quote('status')} IN ({statuses})", [], output_field=BooleanField())
-
-
 def running(using: str) -> QuerySet[DjangoJobExecution]:
     """Return the executions under way, by way of their own small index."""
     return (
         DjangoJobExecution.objects.using(using)
-        .filter(active_condition(using), status=DjangoJobExecution.STARTED)
+        .active()
+        .filter(status=DjangoJobExecution.STARTED)
         .order_by()
     )
 

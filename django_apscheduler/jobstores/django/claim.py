@@ -192,7 +192,8 @@ class Claim:
         return sorted(self.unresolved)
 
     def queued_rows(self) -> Any:
-        rows = DjangoJobExecution.objects.using(self.using).filter(
+        executions = DjangoJobExecution.objects.using(self.using).active()
+        rows = executions.filter(
             status=DjangoJobExecution.QUEUED, executor__in=list(self.room)
         )
         if self.unresolved:

@@ -523,7 +523,7 @@ class Edits:
             self.note_overtaken(row, now, "removed")
         for start in range(0, len(removed), BULK_ROWS):
             ids = [row.id for row in removed[start : start + BULK_ROWS]]
-            self.executions.filter(
+            self.executions.active().filter(
                 job_id__in=ids, status=DjangoJobExecution.QUEUED
             ).update(
                 status=DjangoJobExecution.CANCELLED,

@@ -10,6 +10,7 @@ from django_apscheduler.jobstores.django import rows
 from django_apscheduler.jobstores.django.edits import Edits, repeated
 from django_apscheduler.jobstores.django.rows import COLUMNS, Row
 from django_apscheduler.jobstores.django.sql import BULK_ROWS
+from django_apscheduler.models import HALTED_JOBS
 
 
 class Mending(Edits):
@@ -40,7 +41,8 @@ class Mending(Edits):
 
     def retry_broken(self) -> list[str]:
         """Put jobs back that can be restored by now, where they stood; their ids."""
-        broken = self.jobs.filter(state=BROKEN).exclude(func="").order_by("id")
+        halted = self.jobs.filter(HALTED_JOBS.condition_written_out)
+        broken = halted.filter(state=BROKEN).exclude(func="").order_by("id")
         candidates = [
             Row._make(row) for row in broken.values_list(*COLUMNS)[:BULK_ROWS]
         ]
@@ -84,7 +86,8 @@ class Mending(Edits):
     def resume_due(self) -> list[str]:
         """Resume paused jobs whose ``resume_time`` has come, counted from now."""
         now = self.store.now()
-        due = self.jobs.filter(state=PAUSED, resume_time__lte=now).order_by("id")
+        halted = self.jobs.filter(HALTED_JOBS.condition_written_out)
+        due = halted.filter(state=PAUSED, resume_time__lte=now).order_by("id")
         ids = list(due.values_list("id", flat=True)[:BULK_ROWS])
         if not ids:
             return []

@@ -50,6 +50,7 @@ def orphans(store: DjangoJobStore) -> Any:
     """Return the executions that belong to no living scheduler, as a queryset."""
     return (
         DjangoJobExecution.objects.using(store.using)
+        .active()
         .filter(status__in=DjangoJobExecution.RUNNING)
         .exclude(owner__in=_living(store))
         .order_by("id")
@@ -74,7 +75,8 @@ def anything_to_do(store: DjangoJobStore, now: datetime | None) -> bool:
 
 
 def _expired_requests(store: DjangoJobStore, now: datetime | None) -> Any:
-    return DjangoJobExecution.objects.using(store.using).filter(
+    executions = DjangoJobExecution.objects.using(store.using).active()
+    return executions.filter(
         status=DjangoJobExecution.QUEUED, expires_time__lte=moment(now)
     )
 
@@ -285,6 +287,7 @@ def reconcile(store: DjangoJobStore, now: datetime | None = None) -> list[Lost]:
     before = (now or database_now(store.using)) - timedelta(seconds=ADOPTION_SECONDS)
     rows = (
         DjangoJobExecution.objects.using(store.using)
+        .active()
         .filter(status__in=DjangoJobExecution.RUNNING, owner_id=store.membership.id)
         .filter(claimed_time__lt=before)
     )

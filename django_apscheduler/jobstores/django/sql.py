@@ -40,6 +40,8 @@ RUNNING = DjangoJobExecution.RUNNING
 #: The same as a list in SQL. The statuses are written out, so that planners see that
 #: the index over active executions serves.
 RUNNING_SQL = ", ".join(f"'{status}'" for status in RUNNING)
+#: The condition of that index, which SQLite wants to see repeated word for word.
+ACTIVE_SQL = f"status IN ('{DjangoJobExecution.QUEUED}', {RUNNING_SQL})"
 
 #: Jobs added by one statement.
 BULK_ROWS = 1000
@@ -147,6 +149,8 @@ class Statements:
 
     #: Names the index of the claim's order, where the database would not take it.
     by_due = ""
+    #: Names the index over active executions, likewise.
+    by_active = ""
     #: The present by the database's clock, as stored.
     now = "CURRENT_TIMESTAMP"
     #: What stands around names.
@@ -235,8 +239,8 @@ class Statements:
         return (
             (
                 f"(SELECT paused FROM {self.control} WHERE id = {SchedulerControl.ROW}), "
-                f"{self.instant(self.now)}, EXISTS (SELECT 1 FROM {self.executions} WHERE status = "
-                f"'{DjangoJobExecution.QUEUED}' AND executor IN ({_marks(aliases)})"
+                f"{self.instant(self.now)}, EXISTS (SELECT 1 FROM {self.executions} WHERE {ACTIVE_SQL} "
+                f"AND status = '{DjangoJobExecution.QUEUED}' AND executor IN ({_marks(aliases)})"
                 f"{others if unresolved else ''})"
             ),
             [*aliases, *unresolved],
@@ -313,9 +317,9 @@ class Statements:
             return {}
         return dict(
             self.rows(
-                f"SELECT job_id, COUNT(DISTINCT claim_id) FROM {self.executions} "
-                f"WHERE job_id IN ({_marks(job_ids)}) AND status IN ({RUNNING_SQL}) "
-                "GROUP BY job_id",
+                f"SELECT job_id, COUNT(DISTINCT claim_id) FROM {self.executions}"
+                f"{self.by_active} WHERE job_id IN ({_marks(job_ids)}) AND {ACTIVE_SQL} "
+                f"AND status IN ({RUNNING_SQL}) GROUP BY job_id",
                 list(job_ids),
             )
         )
