@@ -339,7 +339,9 @@ class DjangoJobStore(DatabaseAccess, DatabaseClock, BaseJobStore):
                 self.membership.renew(self.given_now(None))
         except LeaseLost:
             return True
-        except DatabaseError:
+        except Exception:
+            # Not only DatabaseError: of a connection that has gone, drivers say
+            # InterfaceError as well.
             return False
         return True
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.db import InterfaceError, connection
 
 from django_apscheduler.jobstores.base import Outcome
 from django_apscheduler.models import DjangoJobExecution, SchedulerProcess
@@ -148,3 +149,14 @@ def test_past_the_lease_the_database_is_asked_before_anything_starts(store):
     store.membership.trusted_until = float("-inf")
     SchedulerProcess.objects.update(state="dead")
     assert not store.may_start(run)
+
+
+def test_a_connection_that_is_gone_takes_no_writes_however_drivers_call_that(store):
+    claim(store)
+
+    def refuse(execute, sql, *rest):
+        raise InterfaceError(0, "")
+
+    assert store.can_write()
+    with connection.execute_wrapper(refuse):
+        assert not store.can_write()
