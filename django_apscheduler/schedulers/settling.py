@@ -57,6 +57,7 @@ class Settler:
         self._outcomes: list[Outcome] = []
         self._refused: list[Outcome] = []
         self._tried = clock.monotonic()
+        self._failing = False
         self._stopping_since: float | None = None
         self._thread = threading.Thread(
             target=self._work, name=f"apscheduler-settle-{alias}", daemon=True
@@ -188,8 +189,11 @@ class Settler:
         pause, failures = FIRST_PAUSE, 0
         while True:
             try:
-                return write(items)
+                written = write(items)
+                self._failing = False
+                return written
             except Exception:
+                self._failing = True
                 failures += 1
                 logger.exception(
                     "Job store %s could not write %d items (attempt %d); "
@@ -199,19 +203,31 @@ class Settler:
                     failures,
                     pause,
                 )
-            if failures >= 3 and len(items) > 1:
-                # One item that the database refuses must not hold up the others.
-                return [kept for item in items for kept in self._persist(write, [item])]
-            stopping = self._stopping_since
-            if stopping is not None and (
-                clock.monotonic() - stopping > LAST_ATTEMPTS_SECONDS
-            ):
+            if self._out_of_time():
                 self._give_up(items)
                 return []
+            if failures >= 3 and len(items) > 1:
+                # One item that the database refuses must not hold up the others.
+                return [kept for item in items for kept in self._single(write, item)]
             if failures >= 3 and self._store.can_write():
                 return self._refuse(items[0])
             threading.Event().wait(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _single(self, write: Callable[[list], list], item: Any) -> list[Any]:
+        """Write one of several items that were not written together."""
+        if self._failing and self._out_of_time():
+            # A server that is out of reach takes seconds to say so, for each of them.
+            self._give_up([item])
+            return []
+        return self._persist(write, [item])
+
+    def _out_of_time(self) -> bool:
+        """Tell whether this scheduler ends, and must not go on trying."""
+        stopping = self._stopping_since
+        return stopping is not None and (
+            clock.monotonic() - stopping > LAST_ATTEMPTS_SECONDS
+        )
 
     def _refuse(self, item: Any) -> list[Any]:
         """Deal with what the database does not take, though it takes other writes."""

@@ -267,3 +267,22 @@ def test_a_store_that_is_gone_for_good_does_not_keep_a_process_from_ending(
     finish(settler, outcome())
     settler.stop()
     assert settler.told == []
+
+
+def test_outcomes_are_given_up_together_when_time_is_out(settler, store, monkeypatch):
+    monkeypatch.setattr(settling, "LAST_ATTEMPTS_SECONDS", 0.05)
+    tried = []
+
+    def settle(outcomes):
+        tried.append(list(outcomes))
+        raise OSError("database is gone")
+
+    store.settle, store.answers = settle, False
+    items = [outcome() for _ in range(9)]
+    settler.finished(items[0].run, items)
+    settler.stop()
+    # All together, then the first alone until time was out; the others not once.
+    assert {len(batch) for batch in tried} == {9, 1}
+    assert [batch for batch in tried if batch[0] is not items[0]] == []
+    assert store.forgotten == [item.run for item in items]
+    assert settler.told == []
