@@ -69,8 +69,20 @@ class _Pool(BaseExecutor):
         thread = threading.Thread(
             target=self._serve, name=f"{prefix}_{len(self._threads)}", daemon=True
         )
-        self._threads.append(thread)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:
+            if not self._threads:
+                raise
+            # The system gives no more for now; the next run asks again.
+            self._logger.warning(
+                "Executor %s has to do with %d threads: %s",
+                self._alias,
+                len(self._threads),
+                error,
+            )
+        else:
+            self._threads.append(thread)
 
     def _serve(self) -> None:
         """Take runs until told to end; in a thread of the pool."""
@@ -130,17 +142,30 @@ class ThreadPoolExecutor(_Pool):
         super().__init__()
 
     def _serve(self) -> None:
-        if self._initializer is not None:
-            self._initializer(*self._initargs)
+        ready = self._initializer is None
         take = self._queue.get
         while (run := take()) is not None:
             try:
-                self.work(run)
+                ready = ready or self._initialize(run)
+                if ready:
+                    self.work(run)
             except Exception:
                 # Whatever fails here, a worker less would mean a slot less for ever.
                 self._logger.exception("Job %s: its outcome was not told", run.job.id)
             # Nothing of the last run may live on while the thread waits.
             del run
+
+    def _initialize(self, run: Run) -> bool:
+        """Get this thread ready for its first run, which fails where that does."""
+        assert self._initializer is not None
+        try:
+            self._initializer(*self._initargs)
+        except BaseException as error:  # noqa: BLE001 (the thread must serve the next)
+            self._logger.error("No thread for job %s: %s", run.job.id, error)
+            times = range(len(run.run_times))
+            self.finished(run, [failed(run, i, error) for i in times])
+            return False
+        return True
 
 
 def _refuse(known: str, options: dict[str, Any]) -> None:

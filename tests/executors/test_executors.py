@@ -396,3 +396,39 @@ def test_an_executor_written_for_apscheduler_works():
     assert (outcome.status, str(outcome.exception)) == ("Error!", "pool is gone")
     assert run_times == [NOON]
     assert executor.runs == []
+
+
+def test_an_initializer_that_fails_fails_a_run_and_is_tried_again_by_the_next():
+    errors = [OSError("no licence server"), SystemExit(1)]
+
+    def initialize():
+        if errors:
+            raise errors.pop(0)
+
+    executor = ThreadPoolExecutor(1, {"initializer": initialize})
+    executor.start(Recorder(), "x")
+    first, second, third = (run(executor, lambda: 7)[0] for _ in range(3))
+    executor.shutdown()
+    assert (first.status, str(first.exception)) == ("Error!", "no licence server")
+    assert (second.status, type(second.exception)) == ("Error!", SystemExit)
+    assert (third.status, third.retval) == ("Executed", 7)
+
+
+def test_a_pool_that_gets_no_further_thread_goes_on_with_those_it_has(caplog):
+    executor = ThreadPoolExecutor(2)
+    executor.start(Recorder(), "x")
+    gate = threading.Event()
+    executor.accept(Run(job(gate.wait), "default", [NOON]))
+    before = threading.stack_size()
+    # More than any address space has.
+    threading.stack_size(1 << 46)
+    try:
+        executor.accept(Run(job(lambda: 7), "default", [NOON]))
+    finally:
+        threading.stack_size(before)
+    gate.set()
+    assert executor.wait_until_idle(30)
+    executor.shutdown()
+    outcomes = [o for told in executor._scheduler.outcomes for o in told]
+    assert [o.status for o in outcomes] == ["Executed", "Executed"]
+    assert "has to do with 1 threads" in caplog.text
