@@ -259,21 +259,26 @@ def test_no_body_begins_before_its_run_time():
     scheduler = BackgroundScheduler(jobstores={"default": store}, timezone="UTC")
     ended = []
     scheduler.add_listener(ended.append, EVENT_JOB_EXECUTED)
-    scheduler.start(paused=True)
+    scheduler.start()
+    seen_ahead, added, until = False, 0, time.monotonic() + 60
     try:
-        ahead(store)
-        first = real_now() + SECOND / 2
-        for number in range(10):
-            run_time = first + number * 7 * MILLISECOND
-            scheduler.add_job(bodies.note, "date", run_date=run_time)
-        scheduler.resume()
-        until = time.monotonic() + 30
-        while len(ended) < 10 and time.monotonic() < until:
-            time.sleep(0.01)
+        # A busy machine comes late to all of a round; then there is nothing to see yet.
+        while not seen_ahead and time.monotonic() < until:
+            scheduler.pause()
+            ahead(store)
+            first = real_now() + SECOND / 2
+            for number in range(10):
+                run_time = first + number * 7 * MILLISECOND
+                scheduler.add_job(bodies.note, "date", run_date=run_time)
+            added += 10
+            scheduler.resume()
+            while len(ended) < added and time.monotonic() < until:
+                time.sleep(0.01)
+            rows = DjangoJobExecution.objects.all()
+            seen_ahead = any(row.claimed_time < row.run_time for row in rows)
     finally:
         scheduler.shutdown()
     rows = DjangoJobExecution.objects.all()
-    assert [row.status for row in rows] == ["Executed"] * 10
+    assert seen_ahead
+    assert [row.status for row in rows] == ["Executed"] * added
     assert all(row.started_time >= row.run_time for row in rows)
-    # Otherwise the test would not have seen a claim ahead of its time.
-    assert any(row.claimed_time < row.run_time for row in rows)
