@@ -32,7 +32,7 @@ from django_apscheduler import clock, conf, registry, serialization, util
 from django_apscheduler.db import database_now, repeat_deadlocks, resolve_alias
 from django_apscheduler.job import BROKEN, DISABLED, FINISHED, PAUSED
 from django_apscheduler.jobstores.base import ConflictingIdError
-from django_apscheduler.jobstores.django.sql import statements
+from django_apscheduler.jobstores.django.sql import begin_to_write
 from django_apscheduler.models import DjangoJob, SchedulerControl, SchedulerProcess
 from django_apscheduler.registry import Declaration
 
@@ -229,7 +229,6 @@ def _editing(using: str) -> Iterator[None]:
     Processes that start at the same moment take turns: a row that is not there yet
     cannot be locked, so they would all find a new job missing and all add it.
     """
-    connection = connections[using]
     control = SchedulerControl.objects.using(using).filter(pk=SchedulerControl.ROW)
     # Before the transaction: where the row is there, InnoDB has an INSERT share it, and
     # two that share a row deadlock as soon as both lock it.
@@ -237,10 +236,8 @@ def _editing(using: str) -> Iterator[None]:
         only = SchedulerControl(pk=SchedulerControl.ROW)
         control.bulk_create([only], ignore_conflicts=True)
     with transaction.atomic(using=using):
-        if connection.vendor == "sqlite":
-            # Otherwise another writer in between would fail the first write.
-            statements(connection).limit_locks()
-        else:
+        begin_to_write(using)
+        if connections[using].vendor != "sqlite":
             control.select_for_update().get()
         yield
 

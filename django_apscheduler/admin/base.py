@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
-from django.db import connections, router, transaction
+from django.db import router, transaction
 from django.db.models import IntegerField, QuerySet
 from django.db.models.constants import LOOKUP_SEP
 from django.http import HttpRequest, HttpResponse
@@ -19,7 +19,7 @@ from django.utils.translation import gettext, ngettext
 
 from django_apscheduler.admin import badges, stats, words
 from django_apscheduler.db import repeat_deadlocks
-from django_apscheduler.jobstores.django.sql import statements
+from django_apscheduler.jobstores.django.sql import begin_to_write
 
 #: Rows that are counted, and that one action may take: counting millions takes a
 #: database minutes.
@@ -222,18 +222,6 @@ class SchedulerAdmin(admin.ModelAdmin):
                 )
                 return None
         return super().response_action(request, queryset, **options)
-
-
-def begin_to_write(using: str) -> None:
-    """
-    Make the transaction that has just begun one that writes.
-
-    On SQLite one that reads first cannot go on to write when a scheduler has written
-    meanwhile: "database is locked", at once and whatever the time-out. Other databases
-    know no such thing.
-    """
-    if connections[using].vendor == "sqlite":
-        statements(connections[using]).limit_locks()
 
 
 def banner(heartbeat: stats.Heartbeat, site: str) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from django.utils.translation import gettext, override
 from django.utils.translation import gettext_lazy as _
 
 from django_apscheduler import audit, clock, conf, serialization, sync
-from django_apscheduler.admin.base import NOUGHT, begin_to_write
+from django_apscheduler.admin.base import NOUGHT
 from django_apscheduler.admin.forms import conflicts, describing
 from django_apscheduler.admin.forms.job import ARGUMENTS, ONLY_NEW, Access, JobForm
 from django_apscheduler.admin.levers import reverting
@@ -39,6 +39,7 @@ from django_apscheduler.admin.triggers.editor import TriggerEditor
 from django_apscheduler.db import database_now, repeat_deadlocks, resolve_alias
 from django_apscheduler.job import FINISHED
 from django_apscheduler.jobstores.base import ConflictingIdError, JobLookupError
+from django_apscheduler.jobstores.django.sql import begin_to_write
 from django_apscheduler.models import DjangoJob, SchedulerProcess
 from django_apscheduler.triggers.cron.fields import FIELD_NAMES
 

@@ -42,6 +42,7 @@ from django_apscheduler.jobstores.django.sql import (
     BULK_ROWS,
     Statements,
     added_note,
+    begin_to_write,
     chunks,
     statements,
 )
@@ -102,9 +103,8 @@ class Edits:
         ensure_usable(connection)
         self.warn_of_other_transactions()
         with self.store.writers(connection), transaction.atomic(using=using):
+            begin_to_write(using)
             sql = statements(connection)
-            if connection.vendor == "sqlite":
-                sql.limit_locks()
             yield sql
             sql.notify()
 

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django.db import IntegrityError
+from django.db import IntegrityError, connections
 from django.db.models import Case, TextField, Value, When
 from django.db.models.functions import Concat
 
@@ -555,6 +555,19 @@ def statements(connection: Any) -> Statements:
     if made is None:
         made = connection.apscheduler_statements = _class(connection.vendor)(connection)
     return made
+
+
+def begin_to_write(using: str) -> None:
+    """
+    Make the transaction that has just begun one that writes.
+
+    On SQLite one that reads first cannot go on to write when a scheduler has written
+    meanwhile: "database is locked", at once and whatever the time-out. Other databases
+    know no such thing.
+    """
+    connection = connections[using]
+    if connection.vendor == "sqlite":
+        statements(connection).limit_locks()
 
 
 def _class(vendor: str) -> type[Statements]:

@@ -22,6 +22,7 @@ from django_apscheduler import (
 )
 from django_apscheduler.db import repeat_deadlocks, resolve_alias
 from django_apscheduler.jobstores.base import ExecutionLookupError, JobLookupError
+from django_apscheduler.jobstores.django.sql import begin_to_write
 from django_apscheduler.management import health, listing, preflight
 from django_apscheduler.management.commands.runapscheduler import seconds, show_report
 from django_apscheduler.management.console import Console, moment, wants_colour
@@ -390,6 +391,7 @@ class Command(BaseCommand):
 
     def _one(self, using: str, job_id: str, act: Callable[[str], str]) -> None:
         with transaction.atomic(using=using):
+            begin_to_write(using)
             done = act(job_id)
             if done:
                 self._log_jobs({job_id: done})
