@@ -185,6 +185,8 @@ class Batch:
     :ivar skipped: occurrences of a job that will not run, with the reason
     :ivar removed: jobs whose schedule ended with this claim
     :ivar lost: executions given up because their scheduler died
+    :ivar cancelled: job id, run time and execution id of executions that were cancelled
+        while they waited for a scheduler
     :ivar broken: jobs parked because they could not be restored, with the reason
     :ivar next_run_time: when to claim next, aware; None for never
     :ivar now: the present by the store's own clock, when that is not this process's
@@ -195,6 +197,7 @@ class Batch:
     skipped: list[tuple[Job, Skipped]] = field(default_factory=list)
     removed: list[Job] = field(default_factory=list)
     lost: list[Lost] = field(default_factory=list)
+    cancelled: list[tuple[str, datetime, int]] = field(default_factory=list)
     broken: list[tuple[str, str]] = field(default_factory=list)
     next_run_time: datetime | None = None
     now: datetime | None = None

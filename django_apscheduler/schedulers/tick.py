@@ -170,6 +170,13 @@ class TickMethods(SchedulerState):
                     execution_id=lost.execution_id,
                 )
             )
+        code = EVENT_JOB_CANCELLED
+        for job_id, run_time, execution_id in batch.cancelled:
+            self._dispatch_event(
+                JobExecutionEvent(
+                    code, job_id, alias, run_time, execution_id=execution_id
+                )
+            )
         for job_id, _ in batch.broken:
             self._dispatch_event(JobEvent(EVENT_JOB_BROKEN, job_id, alias))
         for job, skipped in batch.skipped:
@@ -252,15 +259,6 @@ class TickMethods(SchedulerState):
         executor = self._executors.get(run.job.executor)
         if isinstance(executor, BaseExecutor):
             executor.cancel(run, index)
-
-    def tell_cancelled(
-        self, alias: str, job_id: str, run_time: datetime, execution_id: int
-    ) -> None:
-        """Called when an execution was cancelled before any scheduler began it."""
-        code = EVENT_JOB_CANCELLED
-        self._dispatch_event(
-            JobExecutionEvent(code, job_id, alias, run_time, execution_id=execution_id)
-        )
 
     def room_in_executor(self) -> None:
         """Called by executors when a run has ended and there is room for more."""

@@ -9,7 +9,7 @@ import pytest
 from django_apscheduler import events as codes
 from django_apscheduler.executors.debug import DebugExecutor
 from django_apscheduler.executors.pool import ThreadPoolExecutor
-from django_apscheduler.jobstores.base import BaseJobStore
+from django_apscheduler.jobstores.base import BaseJobStore, Lost
 from django_apscheduler.jobstores.memory import MemoryJobStore
 from django_apscheduler.schedulers import (
     SchedulerAlreadyRunningError,
@@ -519,3 +519,22 @@ def test_a_store_that_is_none_is_refused():
     assert issubclass(MemoryJobStore, BaseJobStore)
     with pytest.raises(TypeError, match="abstract"):
         BaseJobStore()
+
+
+def test_a_tick_tells_of_what_was_lost_and_cancelled_elsewhere(scheduler, events):
+    class Store(MemoryJobStore):
+        def claim_due(self, free, now=None):
+            batch = super().claim_due(free, now)
+            batch.lost.append(Lost("a", 1, NOON, "its scheduler died"))
+            batch.cancelled.append(("b", NOON + MINUTE, 2))
+            return batch
+
+    scheduler.add_jobstore(Store(), "default")
+    scheduler.start()
+    events.clear()
+    scheduler.process_jobs()
+    facts = [
+        (e.job_id, e.jobstore, e.scheduled_run_time, e.execution_id) for e in events
+    ]
+    assert named(events) == ["JOB_LOST", "JOB_CANCELLED"]
+    assert facts == [("a", "default", NOON, 1), ("b", "default", NOON + MINUTE, 2)]

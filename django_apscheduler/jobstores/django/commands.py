@@ -213,6 +213,10 @@ class Commands(Edits):
         """Pass open commands on to the runs here; close those that have come to an end."""
         found = self.commands.filter(kind=SchedulerCommand.Kind.CANCEL, done_time=None)
         waiting = list(found.order_by("id")[:MOST_COMMANDS])
+        if len(waiting) < MOST_COMMANDS:
+            # Other schedulers close commands, too, and they are never heard of again.
+            known = {command.pk for command in waiting}
+            self._delivered = {key for key in self._delivered if key[0] in known}
         if not waiting:
             return
         ids = {command.execution_id for command in waiting}
@@ -237,10 +241,7 @@ class Commands(Edits):
                 done = self.cancel_queued(row.id, command.requested_by, now)
             if done:
                 self.close(command, "Cancelled.")
-                store = self.store
-                store._scheduler.tell_cancelled(
-                    store.alias, row.job_id or "", row.run_time, row.id
-                )
+                self.store.note_cancelled(row.job_id or "", row.run_time, row.id)
         elif row.owner_id == self.store.membership.id:
             self.pass_on(command, row)
 
@@ -252,8 +253,18 @@ class Commands(Edits):
             return
         # First, for as soon as the run has ended others may close the command.
         self.write_command(command, claimed_by=row.owner_id)
-        self.store._scheduler.cancel_run(run, run.execution_ids.index(row.id))
         self._delivered.add(key)
+        try:
+            self.store._scheduler.cancel_run(run, run.execution_ids.index(row.id))
+        except Exception:
+            # The executor may be anybody's, and the heart has others to look after.
+            logger.exception(
+                "Job %s: its executor could not cancel its run of %s (execution %d)",
+                row.job_id,
+                row.run_time,
+                row.id,
+            )
+            return
         logger.info(
             "Job %s: its run of %s (execution %d) is being cancelled%s",
             row.job_id,
@@ -263,7 +274,6 @@ class Commands(Edits):
         )
 
     def close(self, command: SchedulerCommand, note: str) -> None:
-        self._delivered = {key for key in self._delivered if key[0] != command.pk}
         self.write_command(command, done_time=self.store.now(), note=note)
 
     def write_command(self, command: SchedulerCommand, **columns: Any) -> None:

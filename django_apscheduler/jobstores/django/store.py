@@ -114,6 +114,7 @@ class DjangoJobStore(DatabaseAccess, DatabaseClock, BaseJobStore):
         self._ignored: dict[str, float] = {}
         self._callables: dict[str, Any] = {}
         self._lost: list[Lost] = []
+        self._cancelled: list[tuple[str, datetime, int]] = []
         self._state_lock = threading.RLock()
 
     # Life.
@@ -277,6 +278,7 @@ class DjangoJobStore(DatabaseAccess, DatabaseClock, BaseJobStore):
         membership.ticked = clock.monotonic()
         with self._state_lock:
             batch.lost, self._lost = [*lost, *self._lost], []
+            batch.cancelled, self._cancelled = self._cancelled, []
         return batch
 
     def turned(self) -> None:
@@ -369,6 +371,18 @@ class DjangoJobStore(DatabaseAccess, DatabaseClock, BaseJobStore):
         """Have the next claim tell of executions that were given up."""
         with self._state_lock:
             self._lost += lost
+
+    def note_cancelled(
+        self, job_id: str, run_time: datetime, execution_id: int
+    ) -> None:
+        """
+        Have the next claim tell of an execution that was cancelled while it waited.
+
+        Not at once: a listener may take long, and this is said by the heart.
+        """
+        with self._state_lock:
+            self._cancelled.append((job_id, run_time, execution_id))
+        self.wake()
 
     # What claims need to know.
 

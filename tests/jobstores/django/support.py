@@ -30,16 +30,12 @@ class Owner:
         self._executors: dict[str, Any] = {"default": type("E", (), {"max_workers": 9})}
         self.wakes = 0
         self.cancelled: list[tuple[Run, int]] = []
-        self.told: list[tuple] = []
 
     def wakeup(self) -> None:
         self.wakes += 1
 
     def cancel_run(self, run: Run, index: int) -> None:
         self.cancelled.append((run, index))
-
-    def tell_cancelled(self, *facts: Any) -> None:
-        self.told.append(facts)
 
 
 def make_store(**options: Any) -> DjangoJobStore:

@@ -114,9 +114,45 @@ def test_a_wish_outlives_the_scheduler_it_was_for():
     store.commands.deliver()
     assert execution().status == "Cancelled"
     assert "was lost while attempt 1 ran" in execution().note
-    assert store._scheduler.told == [("default", "job", NOON, id)]
     assert command().note == "Cancelled."
-    assert store.claim_due({"default": 5}, NOON + MINUTE).runs == []
+    # Told by the loop, for a listener that takes long must not hold up the heart.
+    batch = store.claim_due({"default": 5}, NOON + MINUTE)
+    assert (batch.cancelled, batch.runs) == ([("job", NOON, id)], [])
+    assert store.claim_due({"default": 5}, NOON + MINUTE).cancelled == []
+
+
+def test_what_others_have_closed_is_not_remembered(store):
+    run, id = claim(store)
+    store.cancel_execution(id)
+    store.commands.deliver()
+    assert store.commands._delivered == {(command().pk, run.claim.claim_id)}
+    finish(store, run, status="Cancelled")
+    make_store().commands.deliver()
+    assert command().note == "Cancelled."
+    store.commands.deliver()
+    assert store.commands._delivered == set()
+
+
+def test_an_executor_that_cannot_cancel_does_not_hold_up_the_next_command(
+    store, caplog
+):
+    add(store, id="a", trigger=once())
+    add(store, id="b", trigger=once())
+    first, second = store.claim_due({"default": 5}, NOON).runs
+    for run in (first, second):
+        store.cancel_execution(run.execution_ids[0])
+    cancelled = []
+
+    def cancel_run(run, index):
+        if run is first:
+            raise RuntimeError("no such task")
+        cancelled.append(run)
+
+    store._scheduler.cancel_run = cancel_run
+    store.commands.deliver()
+    store.commands.deliver()
+    assert cancelled == [second]
+    assert caplog.text.count("could not cancel its run") == 1
 
 
 def test_a_run_claimed_anew_is_cancelled_anew(store):
