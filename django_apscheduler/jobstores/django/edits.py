@@ -58,6 +58,9 @@ logger = logging.getLogger(__name__)
 if TYPE_CHECKING:
     from django_apscheduler.jobstores.django.store import DjangoJobStore
 
+#: How often jobs are added that others add at the same moment.
+MOST_ATTEMPTS = 5
+
 #: What a job that is added anew forgets of the finished one under its id.
 FRESH: dict[str, Any] = {
     "paused_time": None,
@@ -180,26 +183,45 @@ class Edits:
         made = self.dumped(jobs)
         if len(jobs) == 1 and self.add_alone(jobs[0], made[jobs[0].id]):
             return
+        for attempt in range(MOST_ATTEMPTS):
+            try:
+                with self.editing() as sql:
+                    self.add_or_meet(sql, jobs, made, replace_existing)
+                return
+            except IntegrityError:
+                # Somebody else added one of them since we looked.
+                taken = self.first_taken(list(made))
+                if taken is None or attempt == MOST_ATTEMPTS - 1:
+                    raise
+                if not replace_existing:
+                    raise ConflictingIdError(taken) from None
+
+    def add_or_meet(
+        self,
+        sql: Statements,
+        jobs: list[Job],
+        made: dict[str, Row],
+        replace_existing: bool,
+    ) -> None:
+        """Inside the transaction."""
         left = {job.id: job for job in jobs}
-        try:
-            with self.editing() as sql:
-                while left:
-                    new = [made[job_id] for job_id in left]
-                    for job_id in sql.add(new, self.store.given_now(None)):
-                        self.adopt(left.pop(job_id), made[job_id])
-                    for some in chunks(list(left)):
-                        for job_id, found in self.lock(some).items():
-                            self.meet(
-                                left.pop(job_id), made[job_id], found, replace_existing
-                            )
-                    # What is left now was removed between the two looks, so is free.
-        except IntegrityError:
-            # Somebody else added one of them since we looked.
+        while left:
+            new = [made[job_id] for job_id in left]
+            for job_id in sql.add(new, self.store.given_now(None)):
+                self.adopt(left.pop(job_id), made[job_id])
             for some in chunks(list(left)):
-                taken = self.jobs.filter(id__in=some).values_list("id", flat=True)
-                for job_id in taken[:1]:
-                    raise ConflictingIdError(job_id) from None
-            raise
+                for job_id, found in self.lock(some).items():
+                    self.meet(left.pop(job_id), made[job_id], found, replace_existing)
+            # What is left now was removed between the two looks, so is free.
+
+    def first_taken(self, job_ids: list[str]) -> str | None:
+        """Return one of the ids that a job has already, if any."""
+        for some in chunks(job_ids):
+            for job_id in self.jobs.filter(id__in=some).values_list("id", flat=True)[
+                :1
+            ]:
+                return job_id
+        return None
 
     def dumped(self, jobs: list[Job]) -> dict[str, Row]:
         """

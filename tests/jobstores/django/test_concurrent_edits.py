@@ -17,7 +17,7 @@ from django_apscheduler.events import (
     EVENT_JOB_MISSED,
     EVENT_JOB_REMOVED,
 )
-from django_apscheduler.jobstores.base import JobLookupError
+from django_apscheduler.jobstores.base import ConflictingIdError, JobLookupError
 from django_apscheduler.models import DjangoJob, DjangoJobExecution
 from django_apscheduler.schedulers.remote import RemoteScheduler
 from django_apscheduler.triggers.interval import IntervalTrigger
@@ -201,3 +201,31 @@ def test_edits_from_an_event_loop_leave_no_connection_open(scheduler):
         connection_created.disconnect(note)
     assert found
     assert found == [None] * len(found)
+
+
+def test_jobs_that_two_add_at_once_are_replaced_by_the_later_where_they_may_be(
+    scheduler,
+):
+    def add_both():
+        options = {"func": bodies.note, "trigger": "interval", "hours": 1}
+        jobs = [{**options, "id": id, "name": "later"} for id in ("job", "other")]
+        scheduler.add_jobs(jobs, replace_existing=True)
+
+    with meanwhile(add_both) as faults:
+        add(scheduler, name="first")
+    assert faults == []
+    names = DjangoJob.objects.order_by("id").values_list("id", "name", "revision")
+    assert list(names) == [("job", "later", 2), ("other", "later", 1)]
+
+
+def test_jobs_that_two_add_at_once_conflict_where_they_may_not_be_replaced(scheduler):
+    def add_both():
+        options = {"func": bodies.note, "trigger": "interval", "hours": 1}
+        scheduler.add_jobs([{**options, "id": id} for id in ("job", "other")])
+
+    with meanwhile(add_both) as faults:
+        add(scheduler, name="first")
+    (fault,) = faults
+    assert isinstance(fault, ConflictingIdError)
+    assert fault.job_id == "job"
+    assert list(DjangoJob.objects.values_list("id", "name")) == [("job", "first")]
