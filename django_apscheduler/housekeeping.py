@@ -324,6 +324,7 @@ def _finished_jobs(using: str, limit: datetime) -> Any:
         ~Exists(executions.active()),
         ~Exists(late),
         FINISHED_JOBS.condition_written_out,
+        state=DjangoJob.State.FINISHED,
         finished_time__lt=limit,
     )
 

@@ -22,6 +22,8 @@ class MySQL(Statements):
     # InnoDB locks whatever rows it looks at, so any other index would hide the jobs of
     # other schedulers from them.
     by_due = " FORCE INDEX (apscheduler_job_due)"
+    # Of more than a few jobs the planner would read the whole history.
+    by_active = " FORCE INDEX (apscheduler_exec_active)"
     now = "UTC_TIMESTAMP(6)"
     quote = "`"
 
