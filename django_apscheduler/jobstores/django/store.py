@@ -150,9 +150,11 @@ class DjangoJobStore(DatabaseAccess, DatabaseClock, BaseJobStore):
         try:
             with self.private(self.beating) as connection, self.writers(connection):
                 self.membership.register(self.given_now(None))
-        except DatabaseError as error:
+        except BaseException as error:
+            using = self.using
             self._close_connections()
-            fitness.refuse_missing_tables(self.using, error)
+            if isinstance(error, DatabaseError):
+                fitness.refuse_missing_tables(using, error)
             raise
         self.running = True
         self._heart = Heart(self)

@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from datetime import timedelta
 
 import pytest
-from django.db import DatabaseError, OperationalError, connection, connections
+from django.db import (
+    DatabaseError,
+    InterfaceError,
+    OperationalError,
+    connection,
+    connections,
+)
 
 from django_apscheduler import db
 from django_apscheduler.db import PrivateConnection, moment
-from django_apscheduler.jobstores.django import guard, listening, wakeup
+from django_apscheduler.jobstores.django import (
+    DjangoJobStore,
+    guard,
+    listening,
+    wakeup,
+)
+from django_apscheduler.jobstores.django.membership import Membership
 from django_apscheduler.models import SchedulerProcess
 from tests.chaos.ledger import wait_for
 from tests.chaos.proxy import Proxy
 from tests.jobstores.django.support import (
+    Owner,
     add,
     make_job,
     make_store,
@@ -154,3 +168,17 @@ def test_a_claim_that_was_refused_leaves_the_threads_own_connection_alone(runnin
     # That one has no time limit, and the loop would wait with it for ever.
     assert connection.connection is None
     assert SchedulerProcess.objects.filter(state="alive").exists()
+
+
+def test_a_start_that_fails_leaves_no_thread_behind(monkeypatch):
+    def register(self, now=None):
+        raise InterfaceError("connection already closed")
+
+    before = set(threading.enumerate())
+    with monkeypatch.context() as patch:
+        patch.setattr(Membership, "register", register)
+        store = DjangoJobStore()
+        with pytest.raises(InterfaceError, match="already closed"):
+            store.start(Owner(), "default", run=True)
+    assert set(threading.enumerate()) == before
+    assert (store.running, store.beating) == (False, None)
