@@ -32,7 +32,7 @@ from django_apscheduler import clock, conf, registry, serialization, util
 from django_apscheduler.db import database_now, repeat_deadlocks, resolve_alias
 from django_apscheduler.job import BROKEN, DISABLED, FINISHED, PAUSED
 from django_apscheduler.jobstores.base import ConflictingIdError
-from django_apscheduler.jobstores.django.sql import begin_to_write
+from django_apscheduler.jobstores.django.sql import begin_to_write, statements
 from django_apscheduler.models import DjangoJob, SchedulerControl, SchedulerProcess
 from django_apscheduler.registry import Declaration
 
@@ -235,8 +235,11 @@ def _editing(using: str) -> Iterator[None]:
     if not control.exists():
         only = SchedulerControl(pk=SchedulerControl.ROW)
         control.bulk_create([only], ignore_conflicts=True)
+    outermost = not connections[using].in_atomic_block
     with transaction.atomic(using=using):
         begin_to_write(using)
+        if outermost:
+            statements(connections[using]).limit_idling()
         if connections[using].vendor != "sqlite":
             control.select_for_update().get()
         yield

@@ -399,3 +399,18 @@ def test_processes_that_synchronise_at_once_take_turns():
 )
 def test_releases_are_ordered_by_their_numbers(lower, higher):
     assert sync.release_key(lower) < sync.release_key(higher)
+
+
+@pytest.mark.skipif(
+    connection.vendor != "postgresql", reason="needs PostgreSQL: TEST_DB=postgres"
+)
+@pytest.mark.django_db(transaction=True)
+def test_a_process_frozen_in_the_middle_does_not_hide_its_jobs_for_ever():
+    def limit():
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW idle_in_transaction_session_timeout")
+            return cursor.fetchone()[0]
+
+    with sync._editing("default"):
+        assert limit() == "5s"
+    assert limit() == "0"

@@ -119,9 +119,11 @@ _ENCODERS: dict[type, Callable[[Any], str]] = {
 #: planner expects a single one to be due, and prefers that to the index in their order.
 #: Where it has to sort all the same, it takes that for so costly that it would compile
 #: the query first, which lasts a fifth of a second; so no compiling either.
+_LIMIT_ON_IDLING = (
+    f"set_config('idle_in_transaction_session_timeout', '{IDLE_SECONDS}s', true)"
+)
 LIMITS = (
-    f"set_config('lock_timeout', '{LOCK_SECONDS}s', true), "
-    f"set_config('idle_in_transaction_session_timeout', '{IDLE_SECONDS}s', true), "
+    f"set_config('lock_timeout', '{LOCK_SECONDS}s', true), {_LIMIT_ON_IDLING}, "
     "set_config('enable_sort', 'off', true), set_config('jit', 'off', true)"
 )
 
@@ -134,6 +136,10 @@ class PostgreSQL(Statements):
     def limit_locks(self) -> None:
         with self.connection.cursor() as cursor:
             cursor.execute(f"SELECT {LIMITS}")
+
+    def limit_idling(self) -> None:
+        with self.connection.cursor() as cursor:
+            cursor.execute(f"SELECT {_LIMIT_ON_IDLING}")
 
     def fold_limits(self) -> None:
         self.folded = True

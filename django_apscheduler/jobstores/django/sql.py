@@ -188,6 +188,14 @@ class Statements:
     def limit_locks(self) -> None:
         """Bound how long this transaction can wait, or make others wait."""
 
+    def limit_idling(self) -> None:
+        """
+        Bound how long this transaction may sit idle, where that can be for it alone.
+
+        For those on the user's connections: a process that is frozen in the middle of
+        one would hide all jobs that it has locked from the schedulers.
+        """
+
     def fold_limits(self) -> None:
         """Have the next statement bound it, where that saves a round trip."""
         self.limit_locks()
