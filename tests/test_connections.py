@@ -8,8 +8,10 @@ import pytest
 from django.db import OperationalError, connection, connections, transaction
 
 from django_apscheduler.connections import clean
+from django_apscheduler.events import EVENT_JOB_EXECUTED
 from django_apscheduler.models import DjangoJob
 from django_apscheduler.schedulers.background import BackgroundScheduler
+from tests.chaos.ledger import wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -128,3 +130,21 @@ def test_the_number_of_connections_stays_the_same_over_many_runs():
         scheduler.shutdown()
     assert len(opened) == 200
     assert [wrapper for wrapper in opened if wrapper.connection is not None] == []
+
+
+def test_a_listener_leaves_no_connection_behind():
+    used = []
+
+    def listener(event):
+        query()
+        used.append(connections["default"])
+
+    scheduler = BackgroundScheduler()
+    scheduler.add_listener(listener, EVENT_JOB_EXECUTED)
+    scheduler.start()
+    try:
+        scheduler.add_job(query)
+        wait_for(lambda: used)
+        wait_for(lambda: used[0].connection is None)
+    finally:
+        scheduler.shutdown()

@@ -346,7 +346,8 @@ class BaseScheduler(PartMethods, TickMethods, JobMethods):
         for callback, mask in tuple(self._listeners):
             if event.code & mask:
                 try:
-                    callback(event)
+                    # Like a body, for a listener may use a database, too.
+                    call_between_hooks(callback, event)
                 except Exception:
                     self._logger.exception("Error notifying listener of %r", event)
         events.send_to_hooks(self, event)
