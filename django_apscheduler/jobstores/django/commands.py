@@ -15,6 +15,7 @@ from django_apscheduler.jobstores.base import (
     ExecutionLookupError,
     JobLookupError,
 )
+from django_apscheduler.jobstores.django import rows
 from django_apscheduler.jobstores.django.edits import Edits, repeated
 from django_apscheduler.jobstores.django.sql import added_note
 from django_apscheduler.models import DjangoJobExecution, SchedulerCommand
@@ -80,8 +81,9 @@ class Commands(Edits):
         :raises JobLookupError: when there is no such job
         :raises ExecutionLookupError: when there is no execution ``retry_of``
         :raises ValueError: when the job is broken, the token another job's, or
-            ``retry_of`` not over or another job's
+            ``retry_of`` not over or another job's; or when a text is too long
         """
+        rows.check_room({"token": token or "", "requested_by": requested_by})
         with self.editing():
             row, now, _ = self.lock([job_id]).get(job_id) or (None, None, None)
             if row is None or now is None:
@@ -151,11 +153,13 @@ class Commands(Edits):
 
         :param token: asking twice with the same token is asking once
         :raises ExecutionLookupError: when there is no such execution
+        :raises ValueError: when a text is too long
         """
+        rows.check_room({"token": token or "", "requested_by": requested_by})
         with self.editing():
             # Locked, so that whoever asks at the same moment sees that we have.
-            rows = self.executions.filter(pk=execution_id)
-            row = self.store.locked(rows, wait=True).first()
+            found = self.executions.filter(pk=execution_id)
+            row = self.store.locked(found, wait=True).first()
             if row is None:
                 raise ExecutionLookupError(execution_id)
             known = self.earlier(token, execution_id=execution_id)
@@ -177,7 +181,7 @@ class Commands(Edits):
                 )
             else:
                 note = f"{now:%Y-%m-%d %H:%M:%S} UTC: asked to end{by}."
-                rows.update(note=added_note(note))
+                found.update(note=added_note(note))
             self.commands.create(
                 kind=SchedulerCommand.Kind.CANCEL,
                 token=token or uuid.uuid4().hex,
@@ -211,8 +215,8 @@ class Commands(Edits):
 
     def deliver(self) -> None:
         """Pass open commands on to the runs here; close those that have come to an end."""
-        found = self.commands.filter(kind=SchedulerCommand.Kind.CANCEL, done_time=None)
-        waiting = list(found.order_by("id")[:MOST_COMMANDS])
+        asked = self.commands.filter(kind=SchedulerCommand.Kind.CANCEL, done_time=None)
+        waiting = list(asked.order_by("id")[:MOST_COMMANDS])
         if len(waiting) < MOST_COMMANDS:
             # Other schedulers close commands, too, and they are never heard of again.
             known = {command.pk for command in waiting}
@@ -221,8 +225,8 @@ class Commands(Edits):
             return
         ids = {command.execution_id for command in waiting}
         names = ("id", "job_id", "run_time", "status", "owner_id", "claim_id")
-        rows = self.executions.filter(id__in=ids).values_list(*names, named=True)
-        executions = {row.id: row for row in rows}
+        found = self.executions.filter(id__in=ids).values_list(*names, named=True)
+        executions = {row.id: row for row in found}
         for command in waiting:
             self.attend(command, executions.get(command.execution_id))
 

@@ -211,7 +211,14 @@ def check_room(columns: Mapping[str, Any]) -> None:
             )
 
 
-_LONGEST = {"id": 255, "name": 255, "func": 500, "executor": 100}
+_LONGEST = {
+    "id": 255,
+    "name": 255,
+    "func": 500,
+    "executor": 100,
+    "token": 255,
+    "requested_by": 255,
+}
 #: The largest number that an integer column holds.
 LARGEST = 2**31 - 1
 

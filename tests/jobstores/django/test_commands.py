@@ -424,3 +424,17 @@ def test_a_run_by_hand_that_nobody_has_the_executor_for_expires(worker):
     wait_for(lambda: rows.get().status == "Cancelled")
     assert "before it expired" in rows.get().note
     assert SchedulerProcess.objects.filter(state="alive").exists()
+
+
+def test_texts_that_do_not_fit_are_refused_before_anything_is_written(store):
+    _, id = claim(store)
+    for options, message in (
+        ({"token": "t" * 256}, "token must have at most 255 characters"),
+        ({"requested_by": "u" * 256}, "requested_by must have at most 255 characters"),
+        ({"token": "a\0b"}, "token must not hold the character NUL"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            store.run_job_now("job", **options)
+        with pytest.raises(ValueError, match=message):
+            store.cancel_execution(id, **options)
+    assert SchedulerCommand.objects.count() == 0
