@@ -189,13 +189,8 @@ def test_uuids_have_one_form_whatever_release_of_django_made_the_table():
 
 @pytest.mark.django_db
 @isolate_apps("django_apscheduler")
-@pytest.mark.parametrize(
-    ("partial", "expected"),
-    [(True, ["key"]), (False, ["status", "key"])],
-)
-def test_the_index_of_few_rows_is_partial_where_it_can_be(
-    partial, expected, monkeypatch
-):
+@pytest.mark.parametrize("partial", [True, False])
+def test_the_index_of_few_rows_is_partial_where_it_can_be(partial, monkeypatch):
     class Thing(models.Model):
         status = models.CharField(max_length=5)
         key = models.CharField(max_length=5)
@@ -213,6 +208,8 @@ def test_the_index_of_few_rows_is_partial_where_it_can_be(
     assert index.clone().deconstruct() == index.deconstruct()
     editor = connection.SchemaEditorClass(connection, collect_sql=True)
     sql = str(index.create_sql(Thing, editor))
+    narrow = partial and connection.vendor != "sqlite"
+    expected = ["key"] if narrow else ["status", "key"]
     columns = ", ".join(connection.ops.quote_name(name) for name in expected)
     assert f"({columns})" in sql
     assert ("WHERE" in sql) is partial
