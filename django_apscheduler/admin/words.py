@@ -17,7 +17,7 @@ from django.conf import settings
 from django.contrib import admin
 from django.utils.formats import date_format, number_format
 from django.utils.functional import Promise
-from django.utils.html import format_html
+from django.utils.html import conditional_escape, format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import get_language, gettext, pgettext
@@ -189,6 +189,8 @@ def moment_cell(
 
 def linked(address: str, content: str, style: str = "") -> SafeString:
     """Return a text that leads to an address; just the text if that is ""."""
+    if not (address or style):
+        return conditional_escape(content)
     classes = format_html(' class="{}"', style) if style else ""
     if not address:
         return format_html("<span{}>{}</span>", classes, content)

@@ -12,18 +12,22 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 
 from django_apscheduler.admin import words
-from django_apscheduler.admin.dashboard.figures import HOUR
-from django_apscheduler.admin.dashboard.pictures import (
+from django_apscheduler.admin.dashboard.drawing import (
     Chart,
     count,
     datum,
     drawing,
     element,
-    linked,
     shortcut,
     text,
 )
-from django_apscheduler.admin.dashboard.timeline import Stretch, Timeline
+from django_apscheduler.admin.dashboard.figures import HOUR
+from django_apscheduler.admin.dashboard.timeline import (
+    Overlap,
+    Stretch,
+    Timeline,
+    ZoneChange,
+)
 
 #: Size of the timeline: its width, the room for names, a lane, the axis above.
 TIMELINE, NAMES, LANE, AXIS = 900.0, 160.0, 22.0, 46.0
@@ -59,7 +63,7 @@ def timeline(
                 parts.append(_stretch(stretch, lane.name, place, y, found.now))
         rows.append(
             [
-                linked(link, name),
+                words.linked(link, name),
                 lane.schedule,
                 count(len(lane.times))
                 if lane.complete
@@ -106,6 +110,26 @@ def _hours(
     found: Timeline, place: Callable[[datetime], float], height: float
 ) -> list[SafeString]:
     """Return the axis, the shades of overlaps and the changes of the clock."""
+    parts = _overlaps(found, place, height)
+    moment = found.start
+    while moment <= found.end:
+        local = words.local(moment)
+        if local.hour % 3 == 0:
+            x = place(moment)
+            label = date_format(local, "D H:i" if local.hour == 0 else "H:i")
+            parts.append(
+                element("line", class_="dja-grid", x1=x, x2=x, y1=18, y2=height)
+            )
+            parts.append(text(x, 12.0, label, "dja-axis", "middle"))
+        moment += HOUR
+    parts += (_change(change, place(change.moment), height) for change in found.changes)
+    return parts
+
+
+def _overlaps(
+    found: Timeline, place: Callable[[datetime], float], height: float
+) -> list[SafeString]:
+    """Return the strip that says how many run at once."""
     parts: list[SafeString] = []
     most = max((o.runs for o in found.overlaps), default=0)
     if most:
@@ -123,14 +147,10 @@ def _hours(
         ]
         if overlap.runs == most:
             # Where most run at once, all the way down: one sees which they are.
+            y = STRIP_TOP + STRIP
             shapes.append(
                 element(
-                    "rect",
-                    class_="dja-most",
-                    x=x,
-                    y=STRIP_TOP + STRIP,
-                    width=width,
-                    height=height - STRIP_TOP - STRIP,
+                    "rect", class_="dja-most", x=x, y=y, width=width, height=height - y
                 )
             )
             if x - numbered > 26:
@@ -138,50 +158,30 @@ def _hours(
                 shapes.append(
                     text(middle, STRIP_TOP + 10, str(most), "dja-most-flag", "middle")
                 )
-        parts.append(
-            datum(
-                gettext("%(start)s–%(end)s: at most %(count)s runs at once")
-                % {
-                    "start": date_format(words.local(overlap.start), "H:i"),
-                    "end": words.wall(overlap.end, found.now),
-                    "count": overlap.runs,
-                },
-                *shapes,
-            )
-        )
-    moment = found.start
-    while moment <= found.end:
-        local = words.local(moment)
-        if local.hour % 3 == 0:
-            x = place(moment)
-            label = date_format(local, "D H:i" if local.hour == 0 else "H:i")
-            parts.append(
-                element("line", class_="dja-grid", x1=x, x2=x, y1=18, y2=height)
-            )
-            parts.append(text(x, 12.0, label, "dja-axis", "middle"))
-        moment += HOUR
-    for change in found.changes:
-        x = place(change.moment)
-        parts.append(
-            datum(
-                gettext("The clocks change from %(before)s to %(after)s")
-                % {
-                    "before": f"{change.before:%H:%M}",
-                    "after": f"{change.after:%H:%M} {change.after.tzname()}",
-                },
-                element(
-                    "rect", class_="dja-hit", x=x - 5, y=14, width=10, height=height
-                ),
-                element("line", class_="dja-clocks", x1=x, x2=x, y1=16, y2=height),
-                text(
-                    x + 4,
-                    26.0,
-                    f"{change.before:%H:%M} → {change.after:%H:%M}",
-                    "dja-flag",
-                ),
-            )
-        )
+        parts.append(datum(_overlap_words(overlap, found.now), *shapes))
     return parts
+
+
+def _overlap_words(overlap: Overlap, now: datetime) -> str:
+    return gettext("%(start)s–%(end)s: at most %(count)s runs at once") % {
+        "start": date_format(words.local(overlap.start), "H:i"),
+        "end": words.wall(overlap.end, now),
+        "count": overlap.runs,
+    }
+
+
+def _change(change: ZoneChange, x: float, height: float) -> SafeString:
+    """Return the mark of a change of the clocks."""
+    return datum(
+        gettext("The clocks change from %(before)s to %(after)s")
+        % {
+            "before": f"{change.before:%H:%M}",
+            "after": f"{change.after:%H:%M} {change.after.tzname()}",
+        },
+        element("rect", class_="dja-hit", x=x - 5, y=14, width=10, height=height),
+        element("line", class_="dja-clocks", x1=x, x2=x, y1=16, y2=height),
+        text(x + 4, 26.0, f"{change.before:%H:%M} → {change.after:%H:%M}", "dja-flag"),
+    )
 
 
 def _stretch(
@@ -248,7 +248,7 @@ def _timeline_words(found: Timeline) -> str:
 
 
 def _timeline_notes(found: Timeline, more_address: str) -> list[str]:
-    notes = []
+    notes: list[str] = []
     others = found.jobs - len(found.lanes)
     if others > 0:
         said = ngettext(
@@ -256,7 +256,7 @@ def _timeline_notes(found: Timeline, more_address: str) -> list[str]:
             "%(count)s other jobs run later and have no lane here.",
             others,
         ) % {"count": count(others)}
-        notes.append(linked(more_address, said))
+        notes.append(words.linked(more_address, said))
     for change in found.changes:
         notes.append(
             gettext(

@@ -32,9 +32,13 @@ from django.utils.translation import gettext, ngettext
 from django_apscheduler import clock, rollups
 from django_apscheduler.admin import badges, stats, words
 from django_apscheduler.admin.base import banner, link
-from django_apscheduler.admin.dashboard import figures, lanes, pictures, tables
+from django_apscheduler.admin.dashboard import figures, lanes, tables
 from django_apscheduler.admin.dashboard import timeline as timelines
+from django_apscheduler.admin.dashboard.calendar import calendar
+from django_apscheduler.admin.dashboard.drawing import count
 from django_apscheduler.admin.dashboard.figures import SPANS, Day, Slot, Span
+from django_apscheduler.admin.dashboard.lengths import lengths
+from django_apscheduler.admin.dashboard.throughput import throughput
 from django_apscheduler.models import DjangoJob, DjangoJobExecution, SchedulerProcess
 
 #: Parameters of the series: name -> (smallest, largest, default).
@@ -359,10 +363,10 @@ class Page:
             latest_runs=tables.read_latest_runs(using),
             spans=self.spans(),
             charts=[
-                pictures.throughput(bars, *chosen, self.bar_address),
-                pictures.lengths("durations", gettext("Duration"), bars, *chosen),
-                pictures.lengths("lateness", gettext("Lateness"), bars, *chosen),
-                pictures.calendar(past.days, self.day_address),
+                throughput(bars, *chosen, self.bar_address),
+                lengths("durations", gettext("Duration"), bars, *chosen),
+                lengths("lateness", gettext("Lateness"), bars, *chosen),
+                calendar(past.days, self.day_address),
             ],
         )
         for row in failing.rows:
@@ -378,7 +382,7 @@ class Page:
             slow.url = link(
                 "djangojobexecution", self.pages.admin_site.name, {"job": slow.job_id}
             )
-            slow.runs_text = pictures.count(slow.runs)
+            slow.runs_text = count(slow.runs)
             slow.median_text = words.duration(slow.median)
             slow.p95_text = words.duration(slow.p95)
             slow.longest_text = words.duration(slow.longest)
@@ -421,7 +425,7 @@ class Page:
             return Tile(
                 key,
                 label,
-                pictures.count(number),
+                count(number),
                 tone,
                 badges.icon(look.icon),
                 self.pages.jobs_in(state=state or key),
@@ -464,7 +468,7 @@ class Page:
             Tile(
                 "runs",
                 gettext("Runs"),
-                pictures.count(past.runs),
+                count(past.runs),
                 "quiet",
                 badges.icon("check"),
                 self.pages.log_between(past.since, until),
@@ -473,7 +477,7 @@ class Page:
             Tile(
                 "failures",
                 gettext("Failures"),
-                pictures.count(past.failed),
+                count(past.failed),
                 "fail" if past.failed else "quiet",
                 badges.icon("cross"),
                 self.pages.log_between(past.since, until, "problems"),
@@ -549,7 +553,7 @@ def _quiet_words(job: tables.QuietJob, now: datetime) -> str:
             "%(count)s occurrence did not run, and none did",
             "%(count)s occurrences did not run, and none did",
             job.number,
-        ) % {"count": pictures.count(job.number)}
+        ) % {"count": count(job.number)}
     said = {"when": words.relative(job.moment, now), "user": job.by, "note": job.note}
     if job.by and job.note:
         return gettext("since %(when)s, by %(user)s: %(note)s") % said
