@@ -99,15 +99,8 @@ def preview(
     :param next_run_time: the same with jitter, shown in its place
     :param raw_crontab: the crontab expression the trigger was made from, if it was
     """
-    parts = len(list(traps.leaves(trigger)))
-    if parts > MOST_PARTS:
-        message = ngettext(
-            "A preview looks at %(limit)s part of a schedule; this one has %(count)s.",
-            "A preview looks at %(limit)s parts of a schedule; this one has %(count)s.",
-            MOST_PARTS,
-        )
-        error = message % {"limit": MOST_PARTS, "count": parts}
-        return Preview(gettext("Combined schedule"), error=error)
+    if excess := _too_large(trigger):
+        return Preview(gettext("Combined schedule"), error=excess)
     try:
         own = _copy(trigger, anchor)
         text = capfirst(describe.describe(own, gettext, ngettext))
@@ -122,39 +115,53 @@ def preview(
     zone = getattr(own, "timezone", None) or current_zone()
     if not search.done:
         # It is still being asked, elsewhere, and can be asked nothing else.
-        late = gettext("Looking for more times took longer than %(duration)s.") % {
-            "duration": words.duration(PREVIEW_SECONDS)
-        }
-        times = _fire_times(moments, zone, now, {})
-        if times:
-            return Preview(text, times, (late,), zone=_name(zone))
-        return Preview(text, error=late, zone=_name(zone))
+        return _unfinished(text, _fire_times(moments, zone, now, {}), zone)
     found = traps.find(own, moments, now, raw_crontab)
-    if not moments:
+    notes, reason = [*found.notes], ""
+    times: tuple[FireTime, ...] = ()
+    if moments:
+        effects = clock_changes.effects(own, now, _timer(PREVIEW_SECONDS))
+        times = _fire_times(moments, zone, now, effects.marks)
+        notes = [*effects.notes, *notes, *_jitter_notes(own, next_run_time)]
+        notes += _last_notes(moments)
+    else:
         reason = traps.why_never(own, now)
-        return Preview(
-            text,
-            notes=tuple(found.notes),
-            warnings=tuple(found.warnings),
-            error=reason,
-            zone=_name(zone),
-        )
-    effects = clock_changes.effects(own, now, _timer(PREVIEW_SECONDS))
-    notes = [*effects.notes, *found.notes, *_jitter_notes(own, next_run_time)]
-    if len(moments) < PREVIEW_TIMES:
-        notes.append(
-            gettext("There is no run after this one.")
-            if len(moments) == 1
-            else gettext("There are no runs after these.")
-        )
     return Preview(
-        text,
-        _fire_times(moments, zone, now, effects.marks),
-        tuple(notes),
-        tuple(found.warnings),
-        "",
-        _name(zone),
+        text, times, tuple(notes), tuple(found.warnings), reason, _name(zone)
     )
+
+
+def _too_large(trigger: Any) -> str:
+    """Say that a combined schedule has more parts than are looked at; "" if not."""
+    parts = len(list(traps.leaves(trigger)))
+    if parts <= MOST_PARTS:
+        return ""
+    message = ngettext(
+        "A preview looks at %(limit)s part of a schedule; this one has %(count)s.",
+        "A preview looks at %(limit)s parts of a schedule; this one has %(count)s.",
+        MOST_PARTS,
+    )
+    return message % {"limit": MOST_PARTS, "count": parts}
+
+
+def _unfinished(text: str, times: tuple[FireTime, ...], zone: tzinfo) -> Preview:
+    """Return what was found of a schedule within the deadline."""
+    late = gettext("Looking for more times took longer than %(duration)s.") % {
+        "duration": words.duration(PREVIEW_SECONDS)
+    }
+    if times:
+        return Preview(text, times, (late,), zone=_name(zone))
+    return Preview(text, error=late, zone=_name(zone))
+
+
+def _last_notes(moments: list[datetime]) -> list[str]:
+    if len(moments) >= PREVIEW_TIMES:
+        return []
+    return [
+        gettext("There is no run after this one.")
+        if len(moments) == 1
+        else gettext("There are no runs after these.")
+    ]
 
 
 def of_job(job: DjangoJob, trigger: Any, now: datetime) -> Preview:

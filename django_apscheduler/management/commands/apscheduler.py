@@ -60,6 +60,12 @@ class Command(BaseCommand):
                 )
             return command
 
+        self.add_readers(add)
+        self.add_levers(add)
+        self.add_upkeep(add)
+
+    def add_readers(self, add: Callable[..., CommandParser]) -> None:
+        """Add the subcommands that look and change nothing."""
         listed = add(
             "list", "List the jobs, those that run next first.", self.list_jobs
         )
@@ -96,16 +102,9 @@ class Command(BaseCommand):
             metavar="SECONDS",
             help="how long to wait for the database (default: %(default)g)",
         )
-        synced = add(
-            "sync",
-            "Bring the stored jobs in line with those declared in code.",
-            self.sync,
-        )
-        synced.add_argument(
-            "--dry-run",
-            action="store_true",
-            help="tell what would change, change nothing",
-        )
+
+    def add_levers(self, add: Callable[..., CommandParser]) -> None:
+        """Add the subcommands that steer jobs and their runs."""
         for name, text, act in (
             ("pause", "Pause jobs, or everything.", self.pause),
             ("resume", "Resume paused jobs, or everything.", self.resume),
@@ -130,6 +129,19 @@ class Command(BaseCommand):
             self.cancel,
         )
         cancel.add_argument("executions", nargs="+", type=int, metavar="EXECUTION")
+
+    def add_upkeep(self, add: Callable[..., CommandParser]) -> None:
+        """Add the subcommands that keep rows in order."""
+        synced = add(
+            "sync",
+            "Bring the stored jobs in line with those declared in code.",
+            self.sync,
+        )
+        synced.add_argument(
+            "--dry-run",
+            action="store_true",
+            help="tell what would change, change nothing",
+        )
         resign = add(
             "resign",
             "Sign jobs anew whose signature does not verify: after a change of "
