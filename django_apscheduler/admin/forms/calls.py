@@ -24,7 +24,7 @@ from django_apscheduler import redaction, registry, serialization, util
 #: Characters of arguments in a form; what is larger belongs into a table or a file.
 LONGEST_TEXT = 100_000
 
-#: Names listed in a message.
+#: Names listed in a message, and messages about names.
 LISTED_NAMES = 5
 
 
@@ -99,16 +99,9 @@ def parse_args(
     :raises ValidationError: such as "Arguments, line 2: expected ','"
     """
     what = gettext("Arguments")
-    if not text.strip():
-        return ()
-    data = _read(text, what)
-    if not isinstance(data, list):
-        raise ValidationError(
-            gettext("%(what)s: expected a list such as %(example)s; got %(got)s."),
-            code="type",
-            params={"what": what, "example": '[1, "monthly"]', "got": _kind(data)},
-        )
-    return tuple(_values(data, stored, names, what))
+    expected = gettext("%(what)s: expected a list such as %(example)s; got %(got)s.")
+    data = _data(text, list, what, expected, '[1, "monthly"]')
+    return tuple(_values(data, stored, names, what)) if data else ()
 
 
 def parse_kwargs(text: str, stored: str = "") -> dict[str, Any]:
@@ -119,15 +112,8 @@ def parse_kwargs(text: str, stored: str = "") -> dict[str, Any]:
     :raises ValidationError: such as "Keyword arguments, line 2: expected ','"
     """
     what = gettext("Keyword arguments")
-    if not text.strip():
-        return {}
-    data = _read(text, what)
-    if not isinstance(data, dict):
-        raise ValidationError(
-            gettext("%(what)s: expected an object such as %(example)s; got %(got)s."),
-            code="type",
-            params={"what": what, "example": '{"days": 30}', "got": _kind(data)},
-        )
+    expected = gettext("%(what)s: expected an object such as %(example)s; got %(got)s.")
+    data = _data(text, dict, what, expected, '{"days": 30}')
     name = next(iter(data), "")
     if len(data) == 1 and name.startswith("$") and name != "$dict":
         raise ValidationError(
@@ -135,7 +121,20 @@ def parse_kwargs(text: str, stored: str = "") -> dict[str, Any]:
             code="type",
             params={"what": what, "name": name[:100]},
         )
-    return _values(data, stored, (), what)
+    return _values(data, stored, (), what) if data else {}
+
+
+def _data(text: str, kind: type, what: str, expected: str, example: str) -> Any:
+    """
+    Return the JSON list or object in a text; empty when the text is.
+
+    :param expected: the error when it is something else
+    """
+    data = _read(text, what) if text.strip() else kind()
+    if not isinstance(data, kind):
+        params = {"what": what, "example": example, "got": _kind(data)}
+        raise ValidationError(expected, code="type", params=params)
+    return data
 
 
 def _values(data: Any, stored: str, names: Sequence[str], what: str) -> Any:
@@ -400,8 +399,11 @@ def _wrong_names(
     parameters = signature.parameters
     names = [p.name for p in parameters.values() if p.kind in _NAMED]
     any_name = _has(signature, inspect.Parameter.VAR_KEYWORD)
-    errors = []
+    errors: list[ValidationError] = []
     for key in kwargs:
+        if len(errors) == LISTED_NAMES:
+            # A form may hold thousands, and looking for the likely name takes time.
+            break
         if key in names and key in by_place:
             message = gettext("%(name)s gets '%(key)s' twice: by place and by name.")
         elif key in names or any_name:

@@ -277,6 +277,12 @@ class CheckTest(Registered):
                     [f"“{name}” is not one of the callables that this project offers."],
                 )
 
+    def test_of_thousands_of_wrong_names_a_few_are_told(self):
+        names = [f"dayz{number}" for number in range(9_000)]
+        told = calls.check(ref(send_report), [1], dict.fromkeys(names))
+        self.assertEqual(len(told["kwargs"]), calls.LISTED_NAMES)
+        self.assertIn("'dayz0'", told["kwargs"][0].messages[0])
+
     def test_a_call_that_does_not_fit_is_explained_by_field(self):
         for func, args, kwargs, expected in (
             (
