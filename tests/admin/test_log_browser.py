@@ -91,15 +91,31 @@ def test_the_page_of_a_run_follows_it_to_its_end(site, chromium):
     assert problems == []
 
 
-def test_a_page_stops_to_look_for_a_run_that_nobody_makes(site, chromium, settings):
+def test_a_page_goes_on_looking_now_and_then_for_a_run_that_comes_late(
+    site, chromium, settings
+):
     settings.APSCHEDULER_RUN_NOW_TIMEOUT = 1
     run = rows.execution(
         "hourly", run_time=clock.now(), status="Queued", origin="manual"
     )
     page = signed_in(chromium, site, [])
+    asked = []
+    page.on("request", lambda request: "/live/" in request.url and asked.append(1))
+    page.clock.install()
     page.goto(site + rows.page("djangojobexecution", run.pk))
-    page.wait_for_selector("text=This page no longer looks by itself.", timeout=15_000)
+    page.clock.run_for(2_000)
+    page.get_by_text("This page goes on looking, every 30 seconds.").wait_for()
     assert page.locator("text=Refresh").count() == 1
+    with page.expect_response("**/live/"):
+        page.clock.run_for(30_000)
+    before = len(asked)
+    page.clock.run_for(20_000)
+    assert len(asked) == before
+    DjangoJobExecution.objects.filter(pk=run.pk).update(
+        status="Executed", finished_time=clock.now()
+    )
+    page.clock.run_for(11_000)
+    page.get_by_text("The run is now: Executed").wait_for()
 
 
 def test_job_ids_are_completed_by_the_server(site, chromium):

@@ -5,8 +5,10 @@
 {
   const SOONEST = 2000;
   const LATEST = 30000;
+  const RARELY = "rarely";
 
-  // Calls ask() again and again; it answers whether something changed, or null to stop.
+  // Calls ask() again and again; it answers whether something changed, RARELY when it is
+  // enough to ask now and then, or null to stop.
   const repeat = (ask) => {
     let wait = SOONEST;
     let timer = 0;
@@ -28,7 +30,11 @@
         changed = false;
       }
       stopped = changed === null;
-      wait = changed ? SOONEST : Math.min(wait * 1.5, LATEST);
+      if (changed === RARELY) {
+        wait = LATEST;
+      } else {
+        wait = changed ? SOONEST : Math.min(wait * 1.5, LATEST);
+      }
       next();
     };
 
@@ -137,16 +143,17 @@
     };
 
     repeat(async () => {
-      if (until && Date.now() - begun > until * 1000) {
+      // The result is not waited for any longer, but it may still come.
+      const nothing = until && Date.now() - begun > until * 1000 ? RARELY : false;
+      if (nothing === RARELY) {
         said.textContent = region.dataset.waiting;
-        return null;
       }
       const response = await get(region.dataset.state);
       if (refused(response)) {
         return null;
       }
       if (!response.ok) {
-        return false;
+        return nothing;
       }
       const state = await response.json();
       const soFar = document.querySelector("#dja-execution [data-so-far]");
@@ -154,10 +161,10 @@
         soFar.textContent = state.so_far;
       }
       if (state.mark === mark) {
-        return false;
+        return nothing;
       }
       if (!(await fetchFields())) {
-        return false;
+        return nothing;
       }
       mark = state.mark;
       said.textContent = state.said;
