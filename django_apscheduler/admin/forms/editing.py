@@ -535,12 +535,14 @@ def meant(editor: TriggerEditor) -> dict[str, str]:
 def sentences(form: JobForm) -> list[tuple[str, str]]:
     """Return the form's errors as sentences, each with the id of its field."""
     found = []
+    places = {problem.text: problem.place for problem in form.editor.problems}
     for name, errors in form.errors.items():
         for error in errors:
             if name == "__all__":
                 found.append(("", str(error)))
             elif name == "trigger":
-                found.append(("trigger-editor", str(error)))
+                text = str(error)
+                found.append((places.get(text, form.editor.place), text))
             else:
                 label = str(form.fields[name].label)
                 text = str(error)

@@ -82,7 +82,10 @@ class CronForm(TriggerForm):
         label=_("When the clock changes"),
         required=False,
         choices=(
-            ("once", _("run once: after a skipped hour, and not again in a repeated")),
+            (
+                "once",
+                _("run once: after a skipped hour, and not again in a repeated one"),
+            ),
             ("wall", _("follow the clock: skip and repeat with it")),
         ),
     )

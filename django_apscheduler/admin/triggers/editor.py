@@ -28,6 +28,7 @@ from django_apscheduler.admin.triggers.kinds import (
     DateForm,
     IntervalForm,
     OrForm,
+    Problem,
     TriggerForm,
 )
 from django_apscheduler.triggers.base import describe, in_utc
@@ -67,7 +68,7 @@ class TriggerEditor:
         it was
     :ivar trigger: after `is_valid`, the trigger; the very object given if nothing was
         changed; None when the one that is not to be loaded is left alone
-    :ivar errors: after `is_valid`, sentences that name their field
+    :ivar problems: after `is_valid`, what is wrong, and where
     :ivar restructured: a button added or removed a trigger, so the form is to be shown
         again and nothing to be saved
     """
@@ -101,7 +102,7 @@ class TriggerEditor:
         if trigger is not None and not is_editable(trigger, self.depth):
             self.kept = str(trigger)
         self.trigger: Any = None
-        self.errors: list[str] = []
+        self.problems: list[Problem] = []
         self._checked = False
 
     # What is shown.
@@ -251,12 +252,25 @@ class TriggerEditor:
         """Make the trigger; tell whether there is one and nothing to complain of."""
         if not self._checked:
             self._checked = True
-            self.errors = []
+            self.problems = []
             if self.is_bound and not self.restructured:
                 self._check()
-            if self.errors:
+            if self.problems:
                 self.trigger = None
-        return self.is_bound and not self.restructured and not self.errors
+        return self.is_bound and not self.restructured and not self.problems
+
+    @property
+    def errors(self) -> list[str]:
+        """What is wrong, after `is_valid`, as sentences that name their field."""
+        return [problem.text for problem in self.problems]
+
+    @property
+    def place(self) -> str:
+        """The id of the editor on the page."""
+        return f"{self.prefix}-editor"
+
+    def _complain(self, text: str, place: str = "") -> None:
+        self.problems.append(Problem(place or self.place, text))
 
     @property
     def changed(self) -> bool:
@@ -268,37 +282,40 @@ class TriggerEditor:
             self.trigger = self.original
             return
         if not self.chosen:
-            self.errors.append(gettext("Kind of trigger: choose one of those offered."))
+            first = self.choices()[0]["id"]
+            self._complain(
+                gettext("Kind of trigger: choose one of those offered."), first
+            )
             return
         form = self.forms[self.chosen]
         form.is_valid()
         if isinstance(form, CombiningForm):
             self._combine(form)
-        self.errors += form.sentences()
-        if not self.errors:
+        self.problems += form.problems()
+        if not self.problems:
             self.trigger = form.trigger
         if self.trigger is not None and (self.changed or self.new) and not self.parent:
             self._check_schedule()
 
     def _combine(self, form: CombiningForm) -> None:
-        """Make a combining trigger of the children's, or add errors."""
+        """Make a combining trigger of the children's, or say what is wrong."""
         for child in self.children:
             if not child.is_bound:
-                self.errors.append(
-                    gettext("Trigger %(number)s: is empty.") % {"number": child.number}
-                )
+                text = gettext("Trigger %(number)s: is empty.")
+                self._complain(text % {"number": child.number}, child.place)
             elif not child.is_valid():
-                self.errors += [
-                    gettext("Trigger %(number)s: %(problem)s")
-                    % {"number": child.number, "problem": problem}
-                    for problem in child.errors
-                ]
+                for problem in child.problems:
+                    text = gettext("Trigger %(number)s: %(problem)s") % {
+                        "number": child.number,
+                        "problem": problem.text,
+                    }
+                    self._complain(text, problem.place)
         if not self.children:
-            self.errors.append(
-                gettext("%(kind)s: expected at least one trigger; add it below.")
+            self._complain(
+                gettext("%(kind)s: expected at least one trigger; add one.")
                 % {"kind": form.label}
             )
-        if self.errors or form.errors:
+        if self.problems or form.errors:
             return
         triggers = [child.trigger for child in self.children]
         same = form.original is not None and not form.edited()
@@ -309,7 +326,7 @@ class TriggerEditor:
         try:
             form.trigger = form.kind(triggers=triggers, **form.arguments())
         except (ValueError, TypeError) as error:
-            self.errors.append(f"{error}.")
+            self._complain(f"{error}.")
 
     def _check_schedule(self) -> None:
         """Complain of a trigger that will never fire."""
@@ -319,17 +336,16 @@ class TriggerEditor:
             # A copy: once asked, an interval remembers what it counts from.
             first = serialization.load_trigger(text).get_next_fire_time(None, now)
         except (ValueError, TypeError, OverflowError) as error:
-            self.errors.append(f"{str(error)[:300].rstrip('.')}.")
+            self._complain(f"{str(error)[:300].rstrip('.')}.")
             return
         if first is None:
-            self.errors.append(traps.why_never(self.trigger, now))
+            self._complain(traps.why_never(self.trigger, now))
         elif isinstance(self.trigger, DateTrigger) and in_utc(first) < now:
-            self.errors.append(
-                gettext(
-                    "Date and time: %(moment)s has passed; expected a time to come."
-                )
-                % {"moment": describe(first)}
+            text = gettext(
+                "Date and time: %(moment)s has passed; expected a time to come."
             )
+            form = self.forms[self.chosen]
+            self._complain(text % {"moment": describe(first)}, form["run_date"].auto_id)
 
 
 def is_editable(trigger: Any, depth: int = 1) -> bool:

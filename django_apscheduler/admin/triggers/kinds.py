@@ -8,7 +8,7 @@ saved unchanged changes nothing, not even a spelling.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from django import forms
 from django.utils.functional import Promise
@@ -35,6 +35,18 @@ from django_apscheduler.triggers.interval import IntervalTrigger
 SHORTEST = timedelta(seconds=1)
 #: No unit of an interval may exceed this.
 LARGEST_AMOUNT = 1_000_000
+
+
+class Problem(NamedTuple):
+    """
+    What is wrong with a schedule that is being edited.
+
+    :ivar place: id of the element of the page to look at
+    :ivar text: a sentence that names the field
+    """
+
+    place: str
+    text: str
 
 
 class TriggerForm(forms.Form):
@@ -148,19 +160,21 @@ class TriggerForm(forms.Form):
                 arguments[name] = value
         return arguments
 
-    def sentences(self) -> list[str]:
+    def problems(self) -> list[Problem]:
         """Return the errors, each beginning with the name of its field."""
         found = []
         for name, errors in self.errors.items():
             for error in errors:
                 if name == "__all__":
-                    found.append(str(error))
+                    # Of several fields: the first of them is where to begin.
+                    place, text = self[self.layout[0][0]].auto_id, str(error)
                 else:
-                    label = self.fields[name].label
-                    found.append(
-                        gettext("%(field)s: %(problem)s")
-                        % {"field": label, "problem": error}
-                    )
+                    place = self[name].auto_id
+                    text = gettext("%(field)s: %(problem)s") % {
+                        "field": self.fields[name].label,
+                        "problem": error,
+                    }
+                found.append(Problem(place, text))
         return found
 
 

@@ -184,6 +184,8 @@ def test_errors_come_with_the_typing_and_are_led_to(site, chromium):
     page.wait_for_selector("#dja-summary")
     assert page.evaluate("() => document.activeElement.id") == "dja-summary"
     assert box(page, "cron-minute").input_value() == "75"
+    page.locator("#dja-summary").get_by_text("Minute: 75 is outside 0–59.").click()
+    assert page.evaluate("() => document.activeElement.name") == "trigger-cron-minute"
     assert problems == []
 
 

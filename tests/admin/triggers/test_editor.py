@@ -661,7 +661,7 @@ BAD = [
     (
         "and",
         {},
-        ["All of several: expected at least one trigger; add it below."],
+        ["All of several: expected at least one trigger; add one."],
     ),
 ]
 
@@ -679,6 +679,22 @@ class BadInputTest(EditorCase):
                 for error in editor.errors:
                     self.assertRegex(error, r"^\w.*: .*[.?]$")
                     self.assertLess(len(error), 330)
+                shown = str(editor)
+                for problem in editor.problems:
+                    self.assertIn(f'id="{problem.place}"', shown)
+
+    def test_each_error_leads_to_its_field(self):
+        for editor, place in (
+            (filled("cron", minute="75"), "id_trigger-cron-minute"),
+            (filled("interval"), "id_trigger-interval-weeks"),
+            (filled("date", run_date="2001-01-01"), "id_trigger-date-run_date"),
+            (filled("cron", month="2", day="30"), "trigger-editor"),
+            (filled("and"), "trigger-editor"),
+            (filled("nothing"), "id_trigger-type-cron"),
+        ):
+            with self.subTest(place=place):
+                self.assertFalse(editor.is_valid())
+                self.assertEqual([each.place for each in editor.problems], [place])
 
     def test_what_was_typed_is_shown_again(self):
         for kind, fields, _errors in BAD:
@@ -729,6 +745,10 @@ class BadInputTest(EditorCase):
                     "or seconds; all of them are empty or 0."
                 ),
             ],
+        )
+        self.assertEqual(
+            [problem.place for problem in editor.problems],
+            ["id_trigger-0-cron-minute", "id_trigger-1-0-interval-weeks"],
         )
 
     def test_triggers_that_never_agree_are_refused_soon(self):
