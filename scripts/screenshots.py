@@ -36,6 +36,8 @@ import django
 django.setup()
 
 from django.conf import settings  # noqa: E402
+from django.contrib.admin.models import LogEntry  # noqa: E402
+from django.contrib.auth import get_user_model  # noqa: E402
 from django.contrib.staticfiles.handlers import StaticFilesHandler  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from django.db import connection, connections  # noqa: E402
@@ -46,7 +48,7 @@ from django.test.utils import (  # noqa: E402
 )
 from django.urls import reverse  # noqa: E402
 
-from django_apscheduler import clock, get_scheduler, registry  # noqa: E402
+from django_apscheduler import audit, clock, get_scheduler, registry  # noqa: E402
 from django_apscheduler.models import (  # noqa: E402
     DjangoJob,
     DjangoJobExecution,
@@ -126,8 +128,27 @@ def fill() -> None:
     SCHEDULER.append(scheduler.pk)
     shop.fill(NOW, days=84, zone=ZONE)
     call_command("apscheduler", "resign", *(work.pk for work in shop.SHOP))
+    # The admin's log goes by a clock that does not stand still.
+    LogEntry.objects.all().delete()
     add_jobs()
     fill_runs(scheduler)
+    fill_history()
+
+
+def fill_history() -> None:
+    """Store what the admin's log has of the job that staff rescheduled."""
+    ana = get_user_model().objects.get(username="ana")
+    job = DjangoJob.objects.get(pk="newsletter")
+    change = ("Schedule", "At 08:00 every day", "At 09:00 on Monday and Thursday")
+    for days, message in (
+        (19, "Paused: new template."),
+        (18, "Resumed."),
+        (12, audit.changed([change])),
+    ):
+        audit.log(ana.pk, [job], message=message)
+        entry = LogEntry.objects.latest("pk")
+        entry.action_time = NOW - timedelta(days=days)
+        entry.save()
 
 
 def fill_schedulers() -> SchedulerProcess:
@@ -227,7 +248,11 @@ def fill_runs(scheduler: SchedulerProcess) -> None:
         ("Queued", 0, {"origin": "manual", "requested_by": "ana"}),
         ("Missed!", 95, {}),
         ("Max instances!", 62, {}),
-        ("Coalesced", 33, {"occurrences": 3}),
+        (
+            "Coalesced",
+            33,
+            {"occurrences": 3, "last_run_time": NOW - timedelta(minutes=31)},
+        ),
         ("Lost", 118, {"note": "worker-1:3977 was lost while attempt 1 ran."}),
         ("Cancelled", 21, {"requested_by": "ana", "origin": "manual"}),
         (

@@ -266,6 +266,8 @@ class ExecutionAdmin(ExecutionLevers, ExecutionDetails, SchedulerAdmin):
 
     @words.column(_("origin"))
     def cause(self, row: DjangoJobExecution) -> SafeString:
+        if row.owner_id is None:
+            return self._source(row)
         return format_html(
             '{}<span class="dja-sub">{}</span>', self._source(row), self._node(row)
         )

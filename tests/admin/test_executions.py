@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from unittest import mock
 
+from django.contrib import admin
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -45,6 +46,12 @@ class LogTest(AdminCase):
             with self.subTest(text=text):
                 self.assertContains(response, text)
         self.assertContains(response, "dja-late")
+
+    def test_a_run_that_nobody_has_claimed_names_no_node(self):
+        rows.execution("one", 0, "Queued", origin="manual", requested_by="ben")
+        (row,) = self.client.get(reverse(LOG)).context["cl"].result_list
+        shown = str(admin.site._registry[DjangoJobExecution].cause(row))
+        self.assertTrue(shown.endswith('run now<span class="dja-sub">by ben</span>'))
 
     def test_the_newest_run_comes_first_and_ties_go_by_id(self):
         rows.job("one")

@@ -26,6 +26,8 @@ from django_apscheduler.jobstores.django.rows import LARGEST
 from django_apscheduler.models import DjangoJob
 
 ARGUMENTS = ("args", "kwargs")
+#: Lines of arguments that are in sight at a time.
+HIGHEST_BOX = 20
 #: Fields that only the form for a new job has.
 ONLY_NEW = ("id", "paused", "duplicate")
 
@@ -220,6 +222,7 @@ class JobForm(forms.ModelForm):
         unused = "duplicate" if instance is not None else "base"
         del self.fields[unused]
         self.offer_choices()
+        self.fit_arguments()
         self.set_editor(self.make_editor())
 
     # What is shown.
@@ -254,6 +257,17 @@ class JobForm(forms.ModelForm):
                 (alias, alias if live else nobody % {"executor": alias})
                 for alias, live in sorted(executors.items())
             ]
+
+    def fit_arguments(self) -> None:
+        """Make the boxes of arguments as high as what they show, within reason."""
+        for name in ARGUMENTS:
+            if name in self.fields:
+                field = self.fields[name]
+                attributes = field.widget.attrs
+                initial = self.get_initial_for_field(field, name)
+                text = self.data.get(name) if self.is_bound else initial
+                lines = str(text or "").count("\n") + 1
+                attributes["rows"] = min(max(attributes["rows"], lines), HIGHEST_BOX)
 
     def make_editor(self, data: Any = None) -> TriggerEditor:
         """Return the editor of the trigger as it was when the form was first shown."""

@@ -163,4 +163,10 @@ def test_it_fits_a_phone(site, chromium, scheme):
         "() => document.documentElement.scrollWidth - window.innerWidth"
     )
     assert wider <= 0
+    # What is cut off of the past is its beginning.
+    for chart in ("bars", "lengths"):
+        canvas = page.locator(f".dja-canvas:has(.dja-{chart})").first
+        last = canvas.locator(".dja-hit").last.bounding_box()
+        frame = canvas.bounding_box()
+        assert last["x"] + last["width"] <= frame["x"] + frame["width"] + 1
     assert problems == []

@@ -250,3 +250,20 @@ def test_the_form_has_no_accessibility_fault_and_fits(
                 " - document.querySelector('#content').clientWidth"
             )
             assert wider <= 0, f"{address} with {kind} is {wider} px wider"
+
+
+def test_what_the_preview_says_is_read_on_a_phone(site, chromium):
+    page = opened(
+        chromium, site, [], reverse(ADD), viewport={"width": 360, "height": 800}
+    )
+    page.check("#id_trigger-type-interval")
+    box(page, "interval-hours").fill("24")
+    box(page, "interval-timezone").fill("Europe/Berlin")
+    note = page.locator("#dja-preview .dja-remark").first
+    note.wait_for()
+    place = note.bounding_box()
+    assert place["x"] + place["width"] <= 360
+    # All columns of the table can be reached: it is the table that moves.
+    assert page.locator("#dja-preview .dja-scroll").evaluate(
+        "one => one.scrollWidth > one.clientWidth && one.clientWidth <= 360"
+    )

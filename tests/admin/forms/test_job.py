@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 from unittest import mock
 
@@ -405,6 +406,21 @@ class ChangeTest(FormCase):
         job = DjangoJob.objects.get(pk="a")
         self.assertEqual((job.state, job.next_run_time), ("paused", None))
         self.assertEqual(json.loads(job.trigger)["args"]["hours"], 2)
+
+    def test_a_box_is_as_high_as_the_arguments_in_it(self):
+        for count, rows_of_kwargs in ((0, "3"), (2, "6"), (99, "20")):
+            with self.subTest(count=count):
+                DjangoJob.objects.all().delete()
+                self.add(kwargs={"days": list(range(count))})
+                page = self.client.get(self.page()).content.decode()
+                boxes = re.findall(r"<textarea ([^>]*)>", page)
+                found = {
+                    name: rows
+                    for box in boxes
+                    for name in re.findall(r'name="(\w+)"', box)
+                    for rows in re.findall(r'rows="(\d+)"', box)
+                }
+                self.assertEqual(found, {"args": "2", "kwargs": rows_of_kwargs})
 
     def test_hidden_values_of_arguments_stay_what_they_are(self):
         self.add(kwargs={"days": 1, "token": "hunter2"})
