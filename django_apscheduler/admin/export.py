@@ -25,8 +25,9 @@ MOST_ROWS = 100_000
 #: Rows read by one query.
 PART_ROWS = 2000
 
-#: A text beginning with one of these is a formula to spreadsheets.
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+#: A text beginning with one of these is a formula to spreadsheets; of the wide forms,
+#: those that are set for East Asian languages.
+FORMULA = (*"=+-@", *"\t\r\n", *"＝＋－＠")
 
 COLUMNS = (
     "id",

@@ -118,6 +118,8 @@ class ExportTest(AdminCase):
             "+1",
             "-1",
             "@SUM(A1)",
+            "＝1+1",
+            "＠SUM(A1)",
             "\t=1",
             "\r=1",
             "\n=1",

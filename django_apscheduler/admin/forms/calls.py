@@ -11,6 +11,8 @@ import difflib
 import inspect
 import json
 import math
+import sys
+import types
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -349,10 +351,21 @@ def check(
 
 
 def parameter_names(ref: str) -> tuple[str, ...]:
-    """Return the names of a registered callable's positional parameters, in order."""
+    """
+    Return the names of a callable's positional parameters, in order.
+
+    Those of a function that is not registered are known if its module happens to be
+    loaded; nothing is imported for them.
+    """
     _discover()
     entry = registry.known_callables().get(ref)
-    return redaction.parameter_names(entry.func) if entry is not None else ()
+    if entry is not None:
+        return redaction.parameter_names(entry.func)
+    module, _colon, name = ref.partition(":")
+    found = vars(sys.modules[module]).get(name) if module in sys.modules else None
+    # Of anything else the signature may be whatever it likes to compute.
+    known = isinstance(found, types.FunctionType)
+    return redaction.parameter_names(found) if known else ()
 
 
 _POSITIONAL = (

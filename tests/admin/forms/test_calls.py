@@ -417,6 +417,23 @@ class RedactionTest(Registered):
             json.loads(calls.shown_args(stored)), ["db", "hunter2", {"token": MARK}]
         )
 
+    def test_so_are_those_of_a_function_that_is_loaded_and_not_offered(self):
+        del registry._callables[ref(connect)]
+        self.assertEqual(
+            json.loads(calls.shown_args('["db","hunter2"]', ref(connect))), ["db", MARK]
+        )
+        for unknown in (
+            "nowhere.to_be_found:connect",
+            f"{__name__}:Registered",
+            f"{__name__}:Registered.setUp",
+            f"{__name__}:nothing_like_this",
+            __name__,
+            "",
+        ):
+            with self.subTest(ref=unknown):
+                self.assertEqual(calls.parameter_names(unknown), ())
+        self.assertNotIn("nowhere", sys.modules)
+
     def test_differences_hide_positional_arguments_likewise(self):
         stored = '["db","hunter2"]'
         self.assertEqual(
