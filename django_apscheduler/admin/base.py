@@ -107,9 +107,13 @@ class SchedulerAdmin(admin.ModelAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return RunsChangeList
 
-    def get_paginator(self, request: HttpRequest, *args: Any, **options: Any) -> Any:
-        paginator = super().get_paginator(request, *args, **options)
-        paginator.all_rows = self.get_queryset(request)
+    def get_paginator(
+        self, request: HttpRequest, queryset: QuerySet, *args: Any, **options: Any
+    ) -> Any:
+        paginator = super().get_paginator(request, queryset, *args, **options)
+        # Django pages through an object's history with it as well.
+        if queryset.model is self.model:
+            paginator.all_rows = self.get_queryset(request)
         return paginator
 
     def prepare_rows(self, request: HttpRequest, rows: list[Any]) -> None:

@@ -85,6 +85,21 @@ def test_each_change_is_one_line(line, world):
         assert secret not in entry.change_message + entry.object_repr
 
 
+def test_the_history_of_a_row_shows_its_lines(world):
+    client = signed_in(world.boss)
+    client.post(address("djangojob_pause", "hourly"), {"reason": "stock-taking"})
+    client.post(address("djangojob_resume", "hourly"))
+    run = world.ids["queued"]
+    client.post(address("djangojobexecution_cancel", run))
+    for place, said in (
+        (address("djangojob_history", "hourly"), ["Paused: stock-taking", "Resumed."]),
+        (address("djangojobexecution_history", run), ["Cancelled."]),
+        (address("djangojob_history", "paused"), []),
+    ):
+        shown = client.get(place).context["action_list"]
+        assert [line.get_change_message() for line in shown] == said
+
+
 def test_no_change_is_missing_from_the_table():
     changing = {(line.name, line.of) for line in TABLE if isinstance(line.post, Does)}
     assert {(name, of) for name, of, *_ in CHANGES} == changing
