@@ -76,6 +76,19 @@ def signed_in(chromium, site, problems, user="ana", **options):
     return page
 
 
+def follow(page, goal):
+    """
+    Click what leads to another page, and wait until that has come whole.
+
+    A click alone returns when the answer begins: what is counted or read right after it
+    may be the old page's, or of half the new one.
+
+    :param goal: a locator, or a selector
+    """
+    with page.expect_navigation():
+        (page.locator(goal) if isinstance(goal, str) else goal).click()
+
+
 def faults_of(page, axe, problems):
     """
     Return what the checker axe has against the content of a page: rule and element.

@@ -6,8 +6,10 @@ import os
 import shutil
 import subprocess
 import tarfile
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import connections
@@ -16,26 +18,38 @@ import django_apscheduler
 from django_apscheduler import clock
 from django_apscheduler.models import DjangoJobExecution
 from tests.admin import rows
-from tests.admin.browser import CHROMIUM
+from tests.admin.browser import CHROMIUM, elsewhere
 
 AXE_VERSION = "4.10.3"
 
 
-@pytest.fixture
-def chromium(monkeypatch):
+@pytest.fixture(scope="module")
+def started_chromium() -> Iterator[Any]:
+    """A browser for the tests of a module; its event loop must not outlive them."""
     api = pytest.importorskip(
         "playwright.sync_api", reason="needs playwright: pip install playwright"
     )
-    # Playwright keeps an event loop in this thread, which Django takes for async code.
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox"]
-        )
-        yield browser
-        browser.close()
-        # Beside that loop the test has connections of its own; Django closes the others.
-        connections.close_all()
+    with pytest.MonkeyPatch.context() as patch:
+        # Playwright keeps an event loop in this thread, which Django takes for async
+        # code.
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+        with api.sync_playwright() as playwright:
+            browser = playwright.chromium.launch(
+                executable_path=CHROMIUM, args=["--no-sandbox"]
+            )
+            yield browser
+            browser.close()
+            # Beside that loop the tests have connections of their own; Django closes
+            # the others.
+            connections.close_all()
+
+
+@pytest.fixture
+def chromium(started_chromium: Any) -> Iterator[Any]:
+    """That browser for one test, whose pages are closed when it ends."""
+    yield started_chromium
+    for context in started_chromium.contexts:
+        context.close()
 
 
 @pytest.fixture
@@ -45,8 +59,11 @@ def site(live_server):
     owner = rows.process(seconds=3600)
     now = clock.now()
     # Signed, as a job is that a program adds.
-    django_apscheduler.get_scheduler().add_job(
-        rows.work, "interval", hours=1, id="hourly", name="work"
+    scheduler = django_apscheduler.get_scheduler()
+    elsewhere(
+        lambda: scheduler.add_job(
+            rows.work, "interval", hours=1, id="hourly", name="work"
+        )
     )
     rows.job(
         "stock",

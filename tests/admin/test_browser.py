@@ -6,9 +6,9 @@ import pytest
 from django.urls import reverse
 
 from django_apscheduler import get_scheduler
-from django_apscheduler.models import DjangoJob, DjangoJobExecution, SchedulerProcess
+from django_apscheduler.models import DjangoJobExecution, SchedulerProcess
 from tests.admin import rows
-from tests.admin.browser import elsewhere, faults_of, pytestmark, signed_in
+from tests.admin.browser import elsewhere, faults_of, follow, pytestmark, signed_in
 
 __all__ = ["pytestmark"]
 
@@ -75,33 +75,14 @@ def test_pages_fit_and_have_neither_errors_nor_accessibility_faults(
     elsewhere(lambda: get_scheduler().modify_job("hourly", name="Theirs"))
     page.fill("#id_name", "Mine")
     page.fill("#id_max_instances", "0")
-    page.click("input[name=_save]")
+    follow(page, "input[name=_save]")
     page.wait_for_selector("#dja-summary")
     look("refused form")
     page.fill("#id_max_instances", "1")
-    page.click("input[name=_save]")
+    follow(page, "input[name=_save]")
     page.wait_for_selector(".dja-conflicts")
     look("conflict")
     assert problems == []
-
-
-def test_everything_works_without_script(site, chromium):
-    page = signed_in(chromium, site, [], java_script_enabled=False)
-    page.goto(site + reverse(rows.JOBS))
-    page.click("text=State: All")
-    page.click(".dja-panel >> text=Active")
-    page.wait_for_url("**state=active**")
-    page.click('a[aria-label="Pause: work"]')
-    page.fill("#id_reason", "stock-taking")
-    page.click('.dja-decide input[value="Pause"]')
-    page.wait_for_selector(".messagelist")
-    assert DjangoJob.objects.get(pk="hourly").state == "paused"
-    page.goto(site + reverse(rows.LOG))
-    page.click("text=Duration: All")
-    page.fill("#id_filter_duration__range__gte", "1")
-    page.click("details[open] >> text=Apply")
-    page.wait_for_url("**duration__range__gte=1**")
-    assert page.locator("#result_list tbody tr").count() == 2
 
 
 def test_menus_close_on_escape_and_elsewhere(site, chromium):

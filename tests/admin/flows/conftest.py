@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connections
 
 from django_apscheduler import get_scheduler, registry
 from tests.admin import rows
@@ -33,28 +32,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                     "chromium) or name the browser in TEST_CHROMIUM",
                 )
             )
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    """A browser for the tests of a module; its event loop must not outlive them."""
-    api = pytest.importorskip(
-        "playwright.sync_api", reason="needs playwright: pip install playwright"
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        # Playwright keeps an event loop in this thread, which Django takes for async
-        # code.
-        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
-        api.expect.set_options(timeout=PATIENCE * 1000)
-        with api.sync_playwright() as playwright:
-            browser = playwright.chromium.launch(
-                executable_path=CHROMIUM, args=["--no-sandbox"]
-            )
-            yield browser
-            browser.close()
-            # Beside that loop the tests have connections of their own; Django closes
-            # the others.
-            connections.close_all()
 
 
 @pytest.fixture

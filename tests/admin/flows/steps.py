@@ -11,6 +11,7 @@ from django.urls import reverse
 
 from django_apscheduler.models import DjangoJobExecution
 from tests.admin import rows
+from tests.admin.browser import follow
 
 
 def eventually(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
@@ -66,14 +67,14 @@ def choose(page: Any, action: str, *job_ids: str, asks: bool = True) -> None:
     for job_id in job_ids:
         page.check(f'input[name="_selected_action"][value="{job_id}"]')
     page.select_option('select[name="action"]', action)
-    page.click('button[name="index"]')
+    follow(page, 'button[name="index"]')
     if asks:
         page.wait_for_selector(".dja-ask")
 
 
 def press(page: Any) -> None:
     """Do what the page asks about."""
-    page.click('.dja-decide input[type="submit"]')
+    follow(page, '.dja-decide input[type="submit"]')
 
 
 def box(page: Any, name: str) -> Any:

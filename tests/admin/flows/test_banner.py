@@ -10,6 +10,7 @@ from django.urls import reverse
 from django_apscheduler import clock
 from django_apscheduler.models import DjangoJob, DjangoJobExecution, SchedulerProcess
 from tests.admin import rows
+from tests.admin.browser import follow
 from tests.admin.flows import bodies
 from tests.admin.flows.steps import enough, eventually, noted
 
@@ -37,7 +38,7 @@ def test_without_a_scheduler_it_says_how_to_start_one(
     assert "No scheduler is running." in said
     assert "Start one with manage.py runapscheduler" in said
     assert faults(page) == []
-    banner.get_by_role("link", name="1 job overdue").click()
+    follow(page, banner.get_by_role("link", name="1 job overdue"))
     page.wait_for_url("**state=overdue**")
     assert page.locator("#result_list tbody tr").count() == 1
     # The advice is good.

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django_apscheduler import clock, testing
 from django_apscheduler.models import DjangoJob, DjangoJobExecution
 from tests.admin import rows
-from tests.admin.browser import elsewhere
+from tests.admin.browser import elsewhere, follow
 from tests.admin.flows.steps import box, eventually, message
 
 ADD = "admin:django_apscheduler_djangojob_add"
@@ -82,7 +82,7 @@ def test_the_preview_holds_when_the_clocks_change(
         remarks = page.locator("#dja-preview .dja-remark").all_inner_texts()
         assert bool(remarks) == bool(note)
         assert note in "\n".join(remarks)
-        page.click("input[name=_save]")
+        follow(page, "input[name=_save]")
         message(page)
         for number, moment in enumerate(times):
             assert DjangoJob.objects.get().next_run_time == moment

@@ -9,6 +9,7 @@ from django.urls import reverse
 from django_apscheduler import clock
 from django_apscheduler.models import DjangoJob, DjangoJobExecution
 from tests.admin import rows
+from tests.admin.browser import follow
 from tests.admin.flows import bodies
 from tests.admin.flows.steps import box, eventually, message, noted
 
@@ -53,7 +54,7 @@ def create(page, kind: str) -> datetime:
             and datetime.fromisoformat(announced.get_attribute("datetime")) == goal
         )
     )
-    page.click("input[name=_save]")
+    follow(page, "input[name=_save]")
     assert f"“{kind}” was added successfully" in message(page)
     return goal
 
@@ -100,14 +101,14 @@ def test_a_job_that_runs_every_second_is_made_and_runs(visit, runapscheduler, le
     page.locator("#dja-preview").get_by_text("Every minute").first.wait_for()
     box(page, "cron-second").fill("*")
     page.locator("#dja-preview").get_by_text("Every second").first.wait_for()
-    page.click("input[name=_save]")
+    follow(page, "input[name=_save]")
     message(page)
     first = DjangoJob.objects.get(pk="often").next_run_time
     runapscheduler()
     eventually(lambda: noted(ledger, "often due") >= 3)
     page.goto(rows.page("djangojob", "often"))
-    page.get_by_role("link", name="Pause").click()
-    page.click('.dja-decide input[value="Pause"]')
+    follow(page, page.get_by_role("link", name="Pause"))
+    follow(page, '.dja-decide input[value="Pause"]')
     assert message(page) == "1 paused."
     due = [
         datetime.fromisoformat(line.split(" due ")[1])
@@ -130,7 +131,7 @@ def test_wrong_fields_are_told_together_and_nothing_typed_is_lost(
     page.fill("#id_kwargs", '{"days": 30,\n "to" "ben"}')
     box(page, "cron-minute").fill("75")
     page.fill("#id_max_instances", "0")
-    page.click("input[name=_save]")
+    follow(page, "input[name=_save]")
     summary = page.locator("#dja-summary")
     summary.wait_for()
     assert page.evaluate("() => document.activeElement.id") == "dja-summary"
@@ -155,7 +156,7 @@ def test_wrong_fields_are_told_together_and_nothing_typed_is_lost(
     page.fill("#id_kwargs", "")
     box(page, "cron-minute").fill("45")
     page.fill("#id_max_instances", "2")
-    page.click("input[name=_save]")
+    follow(page, "input[name=_save]")
     assert "was added successfully" in message(page)
     made = DjangoJob.objects.get(pk="free")
     assert (made.func, made.max_instances) == (PUNCTUAL, 2)

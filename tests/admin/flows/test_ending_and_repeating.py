@@ -6,6 +6,7 @@ from django.urls import reverse
 
 from django_apscheduler.models import DjangoJob, DjangoJobExecution
 from tests.admin import rows
+from tests.admin.browser import follow
 from tests.admin.flows import bodies
 from tests.admin.flows.steps import eventually, message, noted, row, shown_run
 
@@ -26,7 +27,7 @@ def test_a_failed_run_is_retried_and_each_names_the_other(
     first = DjangoJobExecution.objects.get()
     page.goto(rows.page("djangojobexecution", first.pk))
     outcome(page, "Error")
-    page.get_by_role("button", name="Retry").click()
+    follow(page, page.get_by_role("button", name="Retry"))
     assert "1 queued to run again." in message(page)
     outcome(page, "Error")
     retry = shown_run(page)
@@ -50,11 +51,11 @@ def test_a_run_that_waits_is_cancelled_at_once_and_never_begins(
     page = visit()
     for id in ("unwanted", "wanted"):
         page.goto(reverse(rows.JOBS))
-        row(page, id).get_by_role("button", name="Run now").click()
+        follow(page, row(page, id).get_by_role("button", name="Run now"))
         message(page)
         outcome(page, "Queued")
         if id == "unwanted":
-            page.get_by_role("button", name="Cancel").click()
+            follow(page, page.get_by_role("button", name="Cancel"))
             assert message(page) == "The run is cancelled."
             outcome(page, "Cancelled")
             assert shown_run(page).status == "Cancelled"
@@ -77,12 +78,12 @@ def test_a_run_under_way_is_asked_to_end_and_ends(
     run = DjangoJobExecution.objects.get()
     page = visit(rows.page("djangojobexecution", run.pk))
     outcome(page, "Running")
-    page.get_by_role("link", name="Cancel").click()
+    follow(page, page.get_by_role("link", name="Cancel"))
     page.wait_for_selector(".dja-ask")
     assert "it runs on a thread, which nobody can stop" in page.inner_text(".dja-ask")
     run.refresh_from_db()
     assert run.status == "Started execution"
-    page.click('.dja-decide input[type="submit"]')
+    follow(page, '.dja-decide input[type="submit"]')
     assert message(page) == "Its scheduler was asked to end the run."
     outcome(page, "Cancelled")
     assert noted(ledger, "patient is told") == 1
@@ -97,25 +98,25 @@ def test_a_duplicate_begins_paused_and_a_deleted_job_leaves_its_history(
     add_job(bodies.quick, "interval", minutes=10, id="stock", name="Stock")
     runapscheduler()
     page = visit(rows.page("djangojob", "stock"))
-    page.get_by_role("button", name="Run now").click()
+    follow(page, page.get_by_role("button", name="Run now"))
     outcome(page, "Executed")
     run = shown_run(page)
     page.goto(rows.page("djangojob", "stock"))
-    page.get_by_role("link", name="Duplicate").click()
+    follow(page, page.get_by_role("link", name="Duplicate"))
     page.wait_for_url("**duplicate=stock**")
     assert page.is_checked("#id_paused")
     assert page.input_value('[name="trigger-interval-minutes"]') == "10"
     page.fill("#id_id", "twin")
-    page.click("input[name=_save]")
+    follow(page, "input[name=_save]")
     message(page)
     assert "by ana" in row(page, "twin").inner_text()
     stock, twin = (DjangoJob.objects.get(pk=id) for id in ("stock", "twin"))
     assert (twin.state, twin.next_run_time) == ("paused", None)
     assert (twin.func, twin.trigger) == (stock.func, stock.trigger)
     page.goto(rows.page("djangojob", "stock"))
-    page.get_by_role("link", name="Delete").click()
+    follow(page, page.get_by_role("link", name="Delete"))
     page.get_by_text("The execution log is kept.").wait_for()
-    page.click('#content form input[type="submit"]')
+    follow(page, '#content form input[type="submit"]')
     assert "was deleted successfully" in message(page)
     assert not DjangoJob.objects.filter(pk="stock").exists()
     page.goto(reverse(rows.LOG) + "?job=stock")

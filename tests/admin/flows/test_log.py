@@ -12,6 +12,7 @@ from django.urls import reverse
 from django_apscheduler import clock
 from django_apscheduler.models import DjangoJobExecution
 from tests.admin import rows
+from tests.admin.browser import follow
 from tests.admin.flows import bodies
 from tests.admin.flows.steps import eventually, message, noted, row, stay, stayed
 
@@ -29,8 +30,7 @@ def all_pages(page, arrive=lambda: None) -> list[int]:
     older = page.get_by_role("link", name="Older", exact=True)
     while older.count():
         arrive()
-        with page.expect_navigation():
-            older.click()
+        follow(page, older)
         seen += listed(page)
     return seen
 
@@ -80,15 +80,15 @@ def test_new_runs_are_announced_and_rows_stay_where_they_are(
     other = visit()
     for _ in range(2):
         other.goto(reverse(rows.JOBS))
-        row(other, "asked").get_by_role("button", name="Run now").click()
+        follow(other, row(other, "asked").get_by_role("button", name="Run now"))
         message(other)
     eventually(lambda: noted(ledger, "asked quick") == 2)
     announced = page.get_by_text("2 new runs: show")
     announced.wait_for()
     assert listed(page) == before
     assert stayed(page)
-    announced.click()
-    page.wait_for_function("() => !window.marked")
+    follow(page, announced)
+    assert not stayed(page)
     new = listed(page)
     assert new[2:] == before
     assert set(new[:2]) == set(

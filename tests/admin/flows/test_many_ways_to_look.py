@@ -65,12 +65,9 @@ def test_nothing_is_cut_off_at_320_pixels(visit, pages, faults):
             assert faults(page) == [], name
 
 
-@pytest.mark.parametrize("language", ["he", "ar"])
-def test_pages_are_mirrored_for_languages_from_right_to_left(
-    visit, pages, settings, language
-):
-    settings.LANGUAGE_CODE = language
-    page = visit(locale=language, viewport={"width": 1280, "height": 900})
+def test_pages_are_mirrored_for_languages_from_right_to_left(visit, pages, settings):
+    settings.LANGUAGE_CODE = "he"
+    page = visit(locale="he", viewport={"width": 1280, "height": 900})
     for name, address in pages.items():
         page.goto(address)
         assert page.evaluate("() => getComputedStyle(document.body).direction") == "rtl"

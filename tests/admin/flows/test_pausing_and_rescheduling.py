@@ -10,6 +10,7 @@ from django.urls import reverse
 from django_apscheduler import clock
 from django_apscheduler.models import DjangoJob, DjangoJobExecution
 from tests.admin import rows
+from tests.admin.browser import follow
 from tests.admin.flows import bodies
 from tests.admin.flows.steps import choose, eventually, message, noted, press, row
 
@@ -47,7 +48,7 @@ def test_a_job_rests_from_its_pause_to_its_resumption(
     runapscheduler()
     page = visit(reverse(rows.JOBS))
     runs_on(ledger, "stock")
-    row(page, "stock").get_by_role("link", name="Pause: stock").click()
+    follow(page, row(page, "stock").get_by_role("link", name="Pause: stock"))
     page.fill("#id_reason", "stock-taking")
     press(page)
     assert message(page) == "1 paused."
@@ -61,7 +62,7 @@ def test_a_job_rests_from_its_pause_to_its_resumption(
     job = DjangoJob.objects.get(pk="stock")
     assert (job.state, job.next_run_time) == ("paused", None)
     assert (job.paused_by, job.pause_reason) == ("ana", "stock-taking")
-    row(page, "stock").get_by_role("button", name="Resume: stock").click()
+    follow(page, row(page, "stock").get_by_role("button", name="Resume: stock"))
     assert message(page) == "1 resumed."
     assert "Paused" not in row(page, "stock").locator(".field-condition").inner_text()
     runs_on(ledger, "stock")
@@ -74,7 +75,7 @@ def test_a_pause_ends_by_itself_at_the_moment_that_was_asked_for(
     add_job(bodies.quick, "interval", seconds=1, id="stock")
     runapscheduler()
     page = visit(reverse(rows.JOBS))
-    row(page, "stock").get_by_role("link", name="Pause: stock").click()
+    follow(page, row(page, "stock").get_by_role("link", name="Pause: stock"))
     page.fill("#id_reason", "stock-taking")
     page.get_by_label("In 1 hour").check()
     asked = clock.now()
@@ -145,7 +146,7 @@ def test_a_new_schedule_is_what_the_scheduler_runs_by(
     page.check("#id_trigger-type-interval")
     page.fill('[name="trigger-interval-hours"]', "")
     page.fill('[name="trigger-interval-seconds"]', "1")
-    page.click("input[name=_save]")
+    follow(page, "input[name=_save]")
     message(page)
     runs_on(ledger, "mails")
     listed = row(page, "mails").locator(".field-schedule")

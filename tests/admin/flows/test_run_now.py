@@ -12,6 +12,7 @@ from django_apscheduler import clock
 from django_apscheduler.admin.levers import on_jobs
 from django_apscheduler.models import DjangoJob, DjangoJobExecution
 from tests.admin import rows
+from tests.admin.browser import follow
 from tests.admin.flows import bodies
 from tests.admin.flows.steps import (
     enough,
@@ -28,7 +29,7 @@ from tests.admin.flows.steps import (
 def run_now(page, job_id: str) -> None:
     """Press the button in the job's row of the list; the page of the run follows."""
     page.goto(reverse(rows.JOBS))
-    row(page, job_id).get_by_role("button", name=f"Run now: {job_id}").click()
+    follow(page, row(page, job_id).get_by_role("button", name=f"Run now: {job_id}"))
     page.wait_for_url("**/djangojobexecution/*/change/")
 
 

@@ -11,6 +11,7 @@ from django.urls import reverse
 
 from django_apscheduler.models import DjangoJob
 from tests.admin import rows
+from tests.admin.browser import follow
 from tests.admin.flows import bodies
 from tests.admin.flows.steps import eventually, message, noted
 
@@ -34,7 +35,7 @@ def ticks(ledger) -> None:
 
 
 def save(page) -> None:
-    page.click("input[name=_save]")
+    follow(page, "input[name=_save]")
 
 
 def test_runs_meanwhile_are_no_conflict_and_changes_of_two_are_merged(editors, ledger):
@@ -89,7 +90,7 @@ def test_where_they_disagree_both_values_are_shown_and_nothing_is_lost(
 def test_a_job_deleted_meanwhile_can_be_added_again_as_it_was_typed(editors, ledger):
     ana, ben = editors
     ben.goto(rows.page("djangojob", "tick", "delete"))
-    ben.click("input[type=submit]")
+    follow(ben, "input[type=submit]")
     message(ben)
     assert not DjangoJob.objects.filter(pk="tick").exists()
     ana.fill("#id_name", "Ticks of the clock")

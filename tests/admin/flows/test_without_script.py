@@ -10,6 +10,7 @@ from django.urls import reverse
 from django_apscheduler import clock
 from django_apscheduler.models import DjangoJob, DjangoJobExecution
 from tests.admin import rows
+from tests.admin.browser import follow
 from tests.admin.flows import bodies
 from tests.admin.flows.steps import (
     box,
@@ -32,22 +33,22 @@ def test_jobs_are_made_changed_paused_and_rescheduled(visit, add_job, faults):
     page.select_option("#id_func", "tests.admin.flows.bodies:quick")
     page.check("#id_trigger-type-interval")
     box(page, "interval-minutes").fill("-5")
-    page.click("button[name=_preview]")
+    follow(page, "button[name=_preview]")
     page.get_by_text("-5").first.wait_for()
     assert DjangoJob.objects.count() == 1
     box(page, "interval-minutes").fill("5")
-    page.click("button[name=_preview]")
+    follow(page, "button[name=_preview]")
     page.locator("#dja-preview").get_by_text("Every 5 minutes").wait_for()
     assert page.locator("#dja-preview tbody tr").count() == 10
     assert page.input_value("#id_id") == "made"
-    page.click("input[name=_save]")
+    follow(page, "input[name=_save]")
     assert "was added successfully" in message(page)
     page.goto(rows.page("djangojob", "made"))
     page.fill("#id_name", "Made")
-    page.click("input[name=_save]")
+    follow(page, "input[name=_save]")
     assert "was changed successfully" in message(page)
     assert DjangoJob.objects.get(pk="made").name == "Made"
-    row(page, "made").get_by_role("link", name="Pause").click()
+    follow(page, row(page, "made").get_by_role("link", name="Pause"))
     page.fill("#id_reason", "stock-taking")
     page.get_by_label("In 1 hour").check()
     press(page)
@@ -56,7 +57,7 @@ def test_jobs_are_made_changed_paused_and_rescheduled(visit, add_job, faults):
     assert (paused.state, paused.pause_reason) == ("paused", "stock-taking")
     assert paused.resume_time > clock.now()
     assert "stock-taking" in row(page, "made").inner_text()
-    row(page, "made").get_by_role("button", name="Resume").click()
+    follow(page, row(page, "made").get_by_role("button", name="Resume"))
     assert message(page) == "1 resumed."
     assert DjangoJob.objects.get(pk="made").state == "active"
     choose(page, "reschedule_selected", "nightly")
@@ -75,7 +76,7 @@ def test_runs_are_asked_for_followed_and_tried_again(
     add_job(bodies.failing, "interval", hours=1, id="rates")
     runapscheduler()
     page = visit(reverse(rows.JOBS), java_script_enabled=False)
-    row(page, "rates").get_by_role("button", name="Run now").click()
+    follow(page, row(page, "rates").get_by_role("button", name="Run now"))
     message(page)
     for attempt in (1, 2):
         run = shown_run(page)
@@ -83,11 +84,11 @@ def test_runs_are_asked_for_followed_and_tried_again(
         # The page does not follow the run by itself; its link does.
         refresh = page.get_by_role("link", name="Refresh")
         if refresh.count():
-            refresh.click()
+            follow(page, refresh)
         page.locator(".field-outcome").get_by_text("Error").wait_for()
         assert "no rate for XAU" in page.inner_text("#dja-execution")
         if attempt == 1:
-            page.get_by_role("button", name="Retry").click()
+            follow(page, page.get_by_role("button", name="Retry"))
             assert "1 queued to run again." in message(page)
     assert noted(ledger, "rates failing") == 2
     assert shown_run(page).retry_of_id == DjangoJobExecution.objects.earliest("id").pk
@@ -113,15 +114,15 @@ def test_the_log_is_filtered_paged_and_exported(visit, add_job):
     page = visit(reverse(rows.LOG), java_script_enabled=False)
     page.click("text=Job: All")
     page.fill("#id_filter_job", "gone")
-    page.click("details[open] >> text=Apply")
+    follow(page, "details[open] >> text=Apply")
     page.wait_for_url("**job=gone**")
     page.click("text=Status: All")
-    page.click(".dja-panel >> text=All problems")
+    follow(page, ".dja-panel >> text=All problems")
     page.wait_for_url("**status=problems**")
     assert "job=gone" in page.url
     shown = page.locator("#result_list tbody tr")
     assert shown.count() == 50
-    page.get_by_role("link", name="Older", exact=True).click()
+    follow(page, page.get_by_role("link", name="Older", exact=True))
     page.wait_for_url("**cursor=**")
     assert shown.count() == 10
     with page.expect_download() as download:
