@@ -225,7 +225,18 @@ class SchedulerAdmin(admin.ModelAdmin):
                     % {"count": LISTED_ROWS},
                 )
                 return None
-        return super().response_action(request, queryset, **options)
+        act = super().response_action
+        if request.POST.get("action") != "delete_selected":
+            return act(request, queryset, **options)
+        using = router.db_for_write(self.model)
+
+        def attempt() -> Any:
+            # Django writes the lines of its log first, and then deletes.
+            with transaction.atomic(using=using):
+                begin_to_write(using)
+                return act(request, queryset, **options)
+
+        return repeat_deadlocks(using, attempt)
 
 
 def banner(heartbeat: stats.Heartbeat, site: str) -> dict[str, Any]:

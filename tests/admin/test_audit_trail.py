@@ -85,6 +85,26 @@ def test_each_change_is_one_line(line, world):
         assert secret not in entry.change_message + entry.object_repr
 
 
+def test_what_was_not_deleted_is_not_said_to_be(world, monkeypatch):
+    client = signed_in(world.boss)
+    before = stored()
+    remove = type(get_scheduler()).remove_job
+
+    def stumble(scheduler, job_id, *args):
+        if job_id == "paused":
+            raise OSError("the network is away")
+        remove(scheduler, job_id, *args)
+
+    monkeypatch.setattr(type(get_scheduler()), "remove_job", stumble)
+    sent = {"action": "delete_selected", "post": "yes"}
+    with pytest.raises(OSError, match="away"):
+        client.post(
+            address("djangojob_changelist"),
+            {**sent, "_selected_action": ["hourly", "paused"]},
+        )
+    assert stored() == before
+
+
 def test_the_history_of_a_row_shows_its_lines(world):
     client = signed_in(world.boss)
     client.post(address("djangojob_pause", "hourly"), {"reason": "stock-taking"})
