@@ -21,7 +21,7 @@ from django_apscheduler.events import (
     JobExecutionEvent,
     JobSubmissionEvent,
 )
-from django_apscheduler.executors.base import BaseExecutor
+from django_apscheduler.executors.base import BaseExecutor, failed
 from django_apscheduler.jobstores.base import (
     CANCELLED,
     ERROR,
@@ -196,12 +196,25 @@ class TickMethods(SchedulerState):
                         EVENT_JOB_SUBMITTED, run.job.id, alias, run.run_times
                     )
                 )
-            self._executors[run.job.executor].accept(run)
+            self._hand_over(run, executor)
         if late:
             self._release(alias, late)
         for job in batch.removed:
             self._logger.info("Job %s has ended and is removed", job.id)
             self._dispatch_event(JobEvent(EVENT_JOB_REMOVED, job.id, alias))
+
+    def _hand_over(self, run: Run, executor: Any) -> None:
+        """Submit a claimed run; where that cannot be, it has failed, and no more."""
+        try:
+            if executor is None:
+                raise LookupError(
+                    f'executor "{run.job.executor}" was removed after the run was claimed'
+                )
+            executor.accept(run)
+        except Exception as error:
+            self._logger.exception("Job %s could not be submitted", run.job.id)
+            times = range(len(run.run_times))
+            self.run_finished(run, [failed(run, index, error) for index in times])
 
     def _has_ended(self) -> bool:
         """Tell whether the scheduler was shut down while it claimed."""

@@ -281,6 +281,29 @@ def test_nothing_to_do_is_waited_for_until_woken(scheduler):
     assert scheduler.process_jobs() is None
 
 
+def test_a_run_whose_executor_is_removed_after_the_claim_fails_alone(
+    scheduler, manual, events
+):
+    def remove(event):
+        if event.job_id == "first":
+            scheduler.remove_executor("gone")
+
+    scheduler.add_executor("debug", "gone")
+    scheduler.start()
+    for seconds, id, executor in ((1, "first", "default"), (2, "second", "gone")):
+        run_date = NOON + timedelta(seconds=seconds)
+        scheduler.add_job(body, "date", run_date=run_date, id=id, executor=executor)
+    scheduler.add_listener(remove, codes.EVENT_JOB_SUBMITTED)
+    manual.advance(2)
+    scheduler.process_jobs()
+    ended = {e.job_id: e for e in events if isinstance(e, codes.JobExecutionEvent)}
+    assert ended["first"].code == codes.EVENT_JOB_EXECUTED
+    assert ended["second"].code == codes.EVENT_JOB_ERROR
+    assert ended["second"].exception.args == (
+        'executor "gone" was removed after the run was claimed',
+    )
+
+
 def test_a_job_that_ends_is_submitted_removed_and_executed(scheduler, events):
     scheduler.start()
     scheduler.add_job(body, "date", run_date=NOON, id="once")
