@@ -8,6 +8,7 @@ to do so itself, or it meets the connection that the server dropped last night.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,6 +40,15 @@ class _Thread(threading.local):
 _thread = _Thread()
 _busy_lock = threading.Lock()
 _busy = 0
+
+
+def _forget_other_threads() -> None:
+    global _busy, _busy_lock
+    _busy_lock, _busy = threading.Lock(), int(bool(_thread.marks))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_other_threads)
 
 
 @receiver(connection_created, dispatch_uid="django_apscheduler.connections")

@@ -306,6 +306,10 @@ class BaseExecutor(ABC):
         :param wait: whether to return only when all running bodies have ended
         """
 
+    def disown(self) -> None:
+        """Forget runs and threads, which are the parent's; called in a fork's child."""
+        self._reset()
+
     # Slots.
 
     def free_slots(self) -> int:

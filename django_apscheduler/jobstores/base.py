@@ -259,6 +259,18 @@ class BaseJobStore(ABC):
     def shutdown(self) -> None:
         """Free what the store holds; called when the scheduler shuts down."""
 
+    def disown(self) -> None:
+        """
+        Let go of what belongs to the parent; called in the child of a fork.
+
+        Locks may be held by threads that the child lacks, and connections must not even
+        be closed, for that would say goodbye in the parent's name. Afterwards the store
+        is open for edits.
+        """
+        if not self.shared:
+            self.lock = threading.RLock()
+        self._running, self._running_lock = {}, threading.Lock()
+
     def turned(self) -> None:
         """Called when the loop has gone round without claiming, because it is paused."""
 

@@ -39,6 +39,10 @@ class MemoryJobStore(BaseJobStore):
         self._entries: dict[str, Entry] = {}
         self._serial = count()
 
+    def disown(self) -> None:
+        super().disown()
+        self._lock = threading.RLock()
+
     def lookup_job(self, job_id: str) -> Job | None:
         return self._jobs.get(job_id)
 

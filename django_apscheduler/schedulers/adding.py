@@ -372,7 +372,8 @@ class AddingMethods(SchedulerState):
 
     def _opens_stores(self) -> bool:
         """Tell whether jobs can be read and written, rather than kept tentatively."""
-        return self.state != STATE_STOPPED
+        # In a fork, the parent's stores are open for writing.
+        return self.state != STATE_STOPPED or self._is_fork()
 
     def _check_off_loop(self, store: BaseJobStore, method: str) -> None:
         """

@@ -33,6 +33,7 @@ from django_apscheduler.schedulers import (
     SchedulerAlreadyRunningError,
     SchedulerNotRunningError,
     configuration,
+    forks,
 )
 from django_apscheduler.schedulers.jobs import JobMethods
 from django_apscheduler.schedulers.parts import PartMethods
@@ -77,7 +78,10 @@ class BaseScheduler(PartMethods, TickMethods, JobMethods):
         self._event_mask = 0
         self._starved = False
         self._draining = False
+        # The process that started the scheduler, and whether it was said that this one
+        # is another.
         self._pid: int | None = None
+        self._fork_told = False
         self.turns = 0
         self._finisher: threading.Thread | None = None
         #: What ended the scheduler's loop against its will, or None.
@@ -165,7 +169,8 @@ class BaseScheduler(PartMethods, TickMethods, JobMethods):
             for job, alias, _ in self._pending_jobs:
                 self._check_places(job.executor, alias)
         mark_log_records()
-        self._pid = os.getpid()
+        self._pid, self._fork_told = os.getpid(), False
+        forks.watch(self)
         self._draining = False
         self.failure = None
 
@@ -204,6 +209,9 @@ class BaseScheduler(PartMethods, TickMethods, JobMethods):
         :raises SchedulerNotRunningError: when it has not been started
         """
         if self.state == STATE_STOPPED:
+            if self._is_fork():
+                # Registered with atexit, say, before the fork. It runs in the parent.
+                return
             raise SchedulerNotRunningError
         wait = wait and current_run() is None
         self.state = STATE_STOPPED
@@ -354,18 +362,51 @@ class BaseScheduler(PartMethods, TickMethods, JobMethods):
 
     # Surroundings.
 
+    def _is_fork(self) -> bool:
+        return self._pid is not None and self._pid != os.getpid()
+
     def _forked(self) -> bool:
-        """Tell whether this process is a fork of the one that started the scheduler."""
-        if self._pid is None or self._pid == os.getpid():
+        """Tell, and log once, whether this is a fork of the process that started it."""
+        if not self._is_fork():
             return False
-        self._logger.error(
-            "This process (%d) is a fork of the one that started the scheduler (%d), "
-            "and threads do not survive a fork: nothing runs here. Start the scheduler "
-            "after the fork, or run it in a process of its own.",
-            os.getpid(),
-            self._pid,
-        )
+        if not self._fork_told:
+            self._fork_told = True
+            self._logger.error(
+                "This process (%d) is a fork of the one that started the scheduler "
+                "(%d), and threads do not survive a fork: nothing runs here, jobs are "
+                "only written. Start the scheduler after the fork, or run it in a "
+                "process of its own.",
+                os.getpid(),
+                self._pid,
+            )
         return True
+
+    def disown(self) -> None:
+        """
+        Leave everything that runs to the parent; called in the child of a fork.
+
+        Job stores stay open for writing. `start` makes it a scheduler of the child's.
+        """
+        self._lock, self._tick_lock = threading.RLock(), threading.RLock()
+        for part in (*self._executors.values(), *self._jobstores.values()):
+            # Parts that are not derived from ours may know nothing of forks.
+            if hasattr(part, "disown"):
+                part.disown()
+        if self.state == STATE_STOPPED:
+            self._pid = None
+        self.state = STATE_STOPPED
+        self._settlers = {}
+        self._finisher = None
+
+    def note_fork(self) -> None:
+        """Say once where jobs go on running; called in the parent after a fork."""
+        if self.state != STATE_STOPPED and not self._fork_told:
+            self._fork_told = True
+            self._logger.info(
+                "A process was forked after the scheduler had been started: jobs run "
+                "in this one (%d) only, and the child just writes them",
+                os.getpid(),
+            )
 
     @staticmethod
     def _check_uwsgi() -> None:
@@ -377,6 +418,12 @@ class BaseScheduler(PartMethods, TickMethods, JobMethods):
             raise RuntimeError(
                 "The scheduler needs threads, which uWSGI has switched off; start uWSGI "
                 'with the option "enable-threads"'
+            )
+        if forks.before_uwsgi_forks(uwsgi):
+            raise RuntimeError(
+                "uWSGI has yet to fork its workers, and threads do not survive a fork: "
+                'start the scheduler after it, with the option "lazy-apps" or in a '
+                "function decorated with uwsgidecorators.postfork"
             )
 
     async def _off_loop(self, func: Callable, *args: Any, **kwargs: Any) -> Any:

@@ -27,6 +27,11 @@ class BlockingScheduler(BaseScheduler):
     def wakeup(self) -> None:
         self._event.set()
 
+    def disown(self) -> None:
+        super().disown()
+        # The loop that waited for it may have held its lock.
+        self._event = threading.Event()
+
     def _main_loop(self) -> None:
         try:
             while self.state != STATE_STOPPED:

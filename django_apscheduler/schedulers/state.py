@@ -60,6 +60,9 @@ class SchedulerState(ABC):
     def _forked(self) -> bool: ...
 
     @abstractmethod
+    def _is_fork(self) -> bool: ...
+
+    @abstractmethod
     def _tell(self, outcomes: list[Outcome]) -> None: ...
 
     @abstractmethod

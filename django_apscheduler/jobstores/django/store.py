@@ -19,6 +19,7 @@ from django_apscheduler import clock, util
 from django_apscheduler.db import (
     PrivateConnection,
     ensure_usable,
+    leave_to_parent,
     resolve_alias,
 )
 from django_apscheduler.job import ACTIVE, FINISHED, Job
@@ -40,6 +41,7 @@ from django_apscheduler.jobstores.django.inflight import InFlight
 from django_apscheduler.jobstores.django.membership import LeaseLost, Membership
 from django_apscheduler.jobstores.django.mending import Mending
 from django_apscheduler.jobstores.django.rows import COLUMNS, Row
+from django_apscheduler.jobstores.django.sql import statements
 from django_apscheduler.jobstores.django.timing import DatabaseClock
 from django_apscheduler.jobstores.django.upkeep import Upkeep
 from django_apscheduler.jobstores.django.wakeup import Watch
@@ -134,6 +136,9 @@ class DjangoJobStore(DatabaseAccess, DatabaseClock, BaseJobStore):
             return
         fitness.refuse_memory(self.using)
         self._running_using = self.using
+        # What is imported for it is imported now: a fork while a thread imports leaves
+        # the child with a module that stays locked.
+        statements(connections[self.using])
         self.claiming = PrivateConnection(self.using)
         self.settling = PrivateConnection(self.using)
         self.beating = PrivateConnection(self.using)
@@ -188,6 +193,22 @@ class DjangoJobStore(DatabaseAccess, DatabaseClock, BaseJobStore):
             self._guard.stop()
             self._guard = None
         self.claiming = self.settling = self.beating = self._running_using = None
+
+    def disown(self) -> None:
+        """Leave connections, threads and row to the parent; open for edits only."""
+        super().disown()
+        self._state_lock = threading.RLock()
+        if not self.running:
+            return
+        self.running = False
+        leave_to_parent(
+            self.using, (self.claiming, self.settling, self.beating, self._watch)
+        )
+        self.claiming = self.settling = self.beating = self._running_using = None
+        self._heart = self._watch = self._guard = self._upkeep = None
+        self.name = f"{socket.gethostname()}:{os.getpid()}"
+        self.membership, self.here = Membership(self), InFlight()
+        self._lost = []
 
     def wake(self) -> None:
         """Have the scheduler look for due jobs."""

@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from django_apscheduler.db import PrivateConnection
+from django_apscheduler.jobstores.django.listening import listen
 from django_apscheduler.jobstores.django.sql import statements
 from django_apscheduler.jobstores.django.sqlite import data_version
 from django_apscheduler.models import SchedulerControl
@@ -79,8 +80,6 @@ class Watch:
 
     def _watch(self, connection: Any) -> None:
         if connection.vendor == "postgresql":
-            from django_apscheduler.jobstores.django.listening import listen
-
             store, sign = self._store, self.connection.sign
             listen(
                 connection,
