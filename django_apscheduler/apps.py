@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import sys
 from datetime import tzinfo
+from typing import Any
 
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
+
+logger = logging.getLogger(__name__)
 
 SET_UP_CHILD = "django_apscheduler.apps:set_up_child"
 
@@ -31,6 +37,9 @@ class DjangoApschedulerConfig(AppConfig):
         if SET_UP_CHILD not in children.child_initializers:
             children.child_initializers.append(SET_UP_CHILD)
         events.add_hook(signals.send)
+        signals.scheduler_started.connect(
+            warn_of_reloader, dispatch_uid="django_apscheduler.apps"
+        )
         checks.register_checks()
 
 
@@ -51,3 +60,25 @@ def default_timezone() -> tzinfo:
     from django.utils import timezone
 
     return timezone.get_default_timezone()
+
+
+def warn_of_reloader(**kwargs: Any) -> None:
+    """Log that a scheduler has been started in the parent of Django's autoreloader."""
+    if not in_reloader_parent():
+        return
+    logger.warning(
+        "This process (%d) is the parent of runserver's autoreloader, whose child runs "
+        "the same code: the scheduler that was started here is started a second time "
+        "there, and a job store that is not shared runs every job twice. Start it in "
+        "wsgi.py, which only the child imports, or use `runserver --noreload`",
+        os.getpid(),
+    )
+
+
+def in_reloader_parent() -> bool:
+    """Tell whether this process only starts ``runserver`` again when code changes."""
+    return (
+        sys.argv[1:2] == ["runserver"]
+        and "--noreload" not in sys.argv
+        and os.environ.get("RUN_MAIN") != "true"
+    )

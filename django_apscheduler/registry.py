@@ -350,7 +350,8 @@ def get_scheduler() -> Any:
     """
     Return the process's scheduler, with the stores and defaults of the settings.
 
-    In ``runapscheduler`` it is the one that runs. Elsewhere it writes to the job stores
+    In ``runapscheduler``, and in a web worker that `django_apscheduler.web` has started
+    one in, it is the one that runs. Elsewhere it writes to the job stores
     and runs nothing, so that what a view does inside ``atomic()`` is part of the view's
     transaction; the running schedulers, in whatever process, notice at once.
 
@@ -362,6 +363,15 @@ def get_scheduler() -> Any:
         if _scheduler is None or _scheduler[0] != os.getpid():
             _scheduler = (os.getpid(), _remote_scheduler())
         return _scheduler[1]
+
+
+def running_scheduler() -> Any:
+    """Return the scheduler that runs in this process as `get_scheduler`'s, or None."""
+    with _lock:
+        found = _scheduler
+    if found is None or found[0] != os.getpid() or not found[1].running:
+        return None
+    return found[1]
 
 
 def _remote_scheduler() -> Any:

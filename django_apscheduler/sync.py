@@ -109,6 +109,32 @@ def publish() -> None:
         )
 
 
+def declare_elsewhere(scheduler: Any, settings: conf.Configuration) -> None:
+    """
+    Give declared jobs to those of a scheduler's stores that are not Django's.
+
+    They begin empty, or serve this scheduler alone, so that nobody need synchronise them.
+
+    :param scheduler: of these settings, not started
+    :raises DiscoveryError: when an app's ``jobs`` module cannot be imported
+    :raises DeclarationError: for a job whose store the settings lack
+    """
+    for declaration in registry.declarations().values():
+        store = settings.jobstores.get(declaration.jobstore)
+        if store is None:
+            raise registry.DeclarationError(
+                f"The job {declaration.id!r} declared at {declaration.place} names "
+                f"the job store {declaration.jobstore!r}; APSCHEDULER has "
+                f"{', '.join(settings.jobstores)}"
+            )
+        if not is_django(store):
+            scheduler.add_job(
+                jobstore=declaration.jobstore,
+                replace_existing=True,
+                **declaration.job_options(),
+            )
+
+
 def django_stores(settings: conf.Configuration) -> dict[str, set[str]]:
     """Return database alias → aliases of the job stores in it."""
     stores: dict[str, set[str]] = {}

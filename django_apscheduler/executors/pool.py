@@ -45,6 +45,8 @@ class _Pool(BaseExecutor):
     """
 
     encloses = True
+    #: Whether the process, when it ends, waits for bodies that are running.
+    waits_at_exit = True
     _thread_name_prefix: str | None = None
 
     def _reset(self) -> None:
@@ -117,7 +119,7 @@ class _Pool(BaseExecutor):
 
 def _shut_down(reference: weakref.ref[_Pool]) -> None:
     executor = reference()
-    if executor is not None:
+    if executor is not None and executor.waits_at_exit:
         executor.shutdown()
 
 

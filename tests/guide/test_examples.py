@@ -14,14 +14,14 @@ ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 
 
-def run(name: str, *arguments: str, logged: str = "") -> str:
+def run(name: str, *arguments: str, logged: str = "", warnings: str = "error") -> str:
     """
     Run an example as a user would; return what it printed.
 
     :param logged: what it is to write to standard error among other things
     """
     done = subprocess.run(
-        [sys.executable, "-W", "error", EXAMPLES / name, *arguments],
+        [sys.executable, "-W", warnings, EXAMPLES / name, *arguments],
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -55,6 +55,16 @@ def test_threads_and_processes_work_side_by_side():
         "light: a%20b",
         "heavy: 1229 primes, in another process: True",
     ]
+
+
+def test_web_workers_run_jobs_by_turns():
+    pytest.importorskip("uvicorn", reason="needs uvicorn: pip install uvicorn")
+    # uvicorn leaves its socket for the interpreter to close.
+    ignored = "ignore::ResourceWarning"
+    lines = run("web_workers.py", "7", "0", warnings=ignored).splitlines()
+    assert lines[0] == "Press Ctrl-C to stop"
+    assert len(lines) >= 2
+    assert all(re.fullmatch(r"Tick! In worker \d+", line) for line in lines[1:])
 
 
 def test_every_example_is_listed():

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 SETTINGS = "tests.management.settings"
@@ -23,10 +23,14 @@ def _heed_signals() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
+DJANGO = (sys.executable, "-W", "error", "-m", "django")
+
+
 class Command:
     """
-    A ``manage.py`` command in a process of its own.
+    A ``manage.py`` command, or another program, in a process of its own.
 
+    :param program: what the arguments are given to
     :ivar output: the lines it has printed so far, standard error included
     """
 
@@ -36,11 +40,12 @@ class Command:
         environment: dict[str, str],
         ledger: Any,
         settings: str = SETTINGS,
+        program: Sequence[str] = DJANGO,
     ):
         self.ledger = pathlib.Path(ledger)
         self.output: list[str] = []
         self.process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "django", *arguments],
+            [*program, *arguments],
             env={
                 **environment,
                 "DJANGO_SETTINGS_MODULE": settings,

@@ -141,7 +141,10 @@ class Command(BaseCommand):
         )
         databases = preflight.check_databases(settings)
         scheduler = self.make_scheduler(settings, options)
-        self.declare_elsewhere(scheduler, settings)
+        try:
+            sync.declare_elsewhere(scheduler, settings)
+        except (registry.DeclarationError, registry.DiscoveryError) as error:
+            raise CommandError(str(error)) from error
         narrator = Narrator(console)
         scheduler.add_listener(narrator)
 
@@ -218,27 +221,6 @@ class Command(BaseCommand):
             return cls(**configured)
         except (LookupError, TypeError, ValueError) as error:
             raise CommandError(f"APSCHEDULER cannot be used: {error}") from error
-
-    def declare_elsewhere(self, scheduler: Any, settings: Configuration) -> None:
-        """Give declared jobs to stores that are not Django's: they begin empty."""
-        try:
-            declared = registry.declarations().values()
-        except registry.DiscoveryError as error:
-            raise CommandError(str(error)) from error
-        for declaration in declared:
-            store = settings.jobstores.get(declaration.jobstore)
-            if store is None:
-                raise CommandError(
-                    f"The job {declaration.id!r} declared at {declaration.place} names "
-                    f"the job store {declaration.jobstore!r}; APSCHEDULER has "
-                    f"{', '.join(settings.jobstores)}"
-                )
-            if not sync.is_django(store):
-                scheduler.add_job(
-                    jobstore=declaration.jobstore,
-                    replace_existing=True,
-                    **declaration.job_options(),
-                )
 
     def banner(self, console: Console, scheduler: Any, databases: list[str]) -> None:
         console.say(
