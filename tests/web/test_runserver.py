@@ -39,10 +39,10 @@ def test_the_child_alone_runs_jobs_and_a_reload_replaces_it(serve, tmp_path):
     server.ask("add")
     server.wait_for(lambda: len(server.beats()) >= 2)
     (package / "__init__.py").write_text("changed = True\n")
-    server.wait_for(lambda: schedulers() and first not in schedulers(), 60)
+    server.wait_for(lambda: schedulers() - {first}, 60)
     second = child_of(server)
     server.wait_for(lambda: any(pid == second for _, _, pid in server.beats()))
-    assert schedulers() == {second}
+    assert schedulers() == {second}, server.text
     assert "Traceback" not in server.text
     # Ctrl-C reaches both. Django gives its child a quarter of a second.
     os.killpg(server.process.pid, signal.SIGINT)
