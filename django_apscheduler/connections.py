@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -157,3 +157,23 @@ def _close_old_in_shared_thread() -> None:
         if connection.errors_occurred or not _busy:
             _close_if_old(connection)
         connection.queries_log.clear()
+
+
+# Never emptied: a driver says goodbye when a connection is collected.
+_left_to_parent: list[Any] = []
+
+
+def leave_to_parent(alias: str, others: Iterable[Any]) -> None:
+    """
+    Have the child of a fork open connections of its own to a database.
+
+    Two processes on one socket read each other's answers, and who closes it ends the
+    session of both.
+
+    :param others: what holds further connections of the parent's
+    """
+    _left_to_parent.extend(others)
+    for connection in connections.all(initialized_only=True):
+        if connection.alias == alias and connection.connection is not None:
+            _left_to_parent.append(connection)
+            del connections[alias]

@@ -16,7 +16,7 @@ import socket
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import date, datetime, timedelta, timezone
 from typing import Any, TypeVar
@@ -427,26 +427,6 @@ def writer_lock(connection: Any) -> AbstractContextManager[Any]:
     if connection.vendor != "sqlite":
         return nullcontext()
     return _writers[str(connection.settings_dict["NAME"])]
-
-
-# Never emptied: a driver says goodbye when a connection is collected.
-_left_to_parent: list[Any] = []
-
-
-def leave_to_parent(alias: str, others: Iterable[Any]) -> None:
-    """
-    Have the child of a fork open connections of its own to a database.
-
-    Two processes on one socket read each other's answers, and who closes it ends the
-    session of both.
-
-    :param others: what holds further connections of the parent's
-    """
-    _left_to_parent.extend(others)
-    for connection in connections.all(initialized_only=True):
-        if connection.alias == alias and connection.connection is not None:
-            _left_to_parent.append(connection)
-            del connections[alias]
 
 
 class PrivateConnection:

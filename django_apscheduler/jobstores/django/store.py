@@ -16,10 +16,10 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connections
 
 from django_apscheduler import clock, util
+from django_apscheduler.connections import leave_to_parent
 from django_apscheduler.db import (
     PrivateConnection,
     ensure_usable,
-    leave_to_parent,
     resolve_alias,
 )
 from django_apscheduler.job import ACTIVE, FINISHED, Job
@@ -136,8 +136,7 @@ class DjangoJobStore(DatabaseAccess, DatabaseClock, BaseJobStore):
             return
         fitness.refuse_memory(self.using)
         self._running_using = self.using
-        # What is imported for it is imported now: a fork while a thread imports leaves
-        # the child with a module that stays locked.
+        # Imports what it needs: a fork while a thread imports would lock the child's.
         statements(connections[self.using])
         self.claiming = PrivateConnection(self.using)
         self.settling = PrivateConnection(self.using)
@@ -201,14 +200,11 @@ class DjangoJobStore(DatabaseAccess, DatabaseClock, BaseJobStore):
         if not self.running:
             return
         self.running = False
-        leave_to_parent(
-            self.using, (self.claiming, self.settling, self.beating, self._watch)
-        )
+        own = (self.claiming, self.settling, self.beating, self._watch)
+        leave_to_parent(self.using, own)
         self.claiming = self.settling = self.beating = self._running_using = None
         self._heart = self._watch = self._guard = self._upkeep = None
-        self.name = f"{socket.gethostname()}:{os.getpid()}"
-        self.membership, self.here = Membership(self), InFlight()
-        self._lost = []
+        self.membership, self.here, self._lost = Membership(self), InFlight(), []
 
     def wake(self) -> None:
         """Have the scheduler look for due jobs."""

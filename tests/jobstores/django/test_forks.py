@@ -33,8 +33,9 @@ store = scheduler._jobstores["default"]
 private = [c._wrapper for c in (store.claiming, store.settling, store.beating)]
 child = os.fork()
 if not child:
-    import signal
-    signal.alarm(30)  # instead of waiting for ever
+    import faulthandler, signal
+    signal.alarm(30)  # instead of waiting for ever, and says where it waits
+    faulthandler.dump_traceback_later(15, file=sys.stdout)
     scheduler.add_job("os:getpid", id="by-the-inherited")
     get_scheduler().add_job("os:getpid", id="by-get-scheduler")
     print("child", connection.connection is not inherited, flush=True)
@@ -72,7 +73,7 @@ def test_a_child_uses_no_connection_of_the_parents_and_retires_nobody(
         "parent 0 True alive True",
         "parent True",
         "parent True",
-    ]
+    ], done.stdout
     errors = [line for line in lines if not line.startswith(("child", "parent"))]
     assert len(errors) == 1, done.stdout
     assert "is a fork of the one that started the scheduler" in errors[0]
