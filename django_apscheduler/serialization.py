@@ -36,6 +36,9 @@ from django_apscheduler.util import (
 #: Containers inside each other; deeper arguments are a mistake, or never end.
 MAX_DEPTH = 100
 
+#: What arguments are pickled with, where that is allowed; every Python reads it.
+PICKLE_PROTOCOL = 4
+
 #: Parsed triggers kept for rows with the same text.
 CACHED_TRIGGERS = 16384
 
@@ -112,7 +115,11 @@ _canonical = json.JSONEncoder(
 
 
 def dump_arguments(
-    arguments: Any, name: str | None = None, *, pickle: bool = False
+    arguments: Any,
+    name: str | None = None,
+    *,
+    pickle: bool = False,
+    protocol: int = PICKLE_PROTOCOL,
 ) -> str:
     """
     Return a job's positional or keyword arguments as JSON.
@@ -120,15 +127,17 @@ def dump_arguments(
     :param arguments: a sequence or a mapping
     :param name: what to call them in errors; "args" or "kwargs" when None
     :param pickle: whether what JSON cannot carry may be pickled
+    :param protocol: of what is pickled
     :raises SerializationError: naming the argument, as in ``args[1]['when']``
     """
+    encoder = _Encoder(protocol if pickle else None)
     if isinstance(arguments, Mapping):
         if not arguments:
             return "{}"
-        return canonical(_Encoder(pickle).encode(dict(arguments), name or "kwargs"))
+        return canonical(encoder.encode(dict(arguments), name or "kwargs"))
     if not arguments:
         return "[]"
-    return canonical(_Encoder(pickle).encode(list(arguments), name or "args"))
+    return canonical(encoder.encode(list(arguments), name or "args"))
 
 
 def load_arguments(text: str, *, pickle: bool = False) -> Any:
@@ -197,7 +206,8 @@ def tags() -> frozenset[str]:
 class _Encoder:
     """Turns one set of arguments into plain JSON data."""
 
-    def __init__(self, pickle: bool = False, triggers: bool = False):
+    def __init__(self, pickle: int | None = None, triggers: bool = False):
+        #: The protocol to pickle with what JSON cannot carry; None to refuse it.
         self.pickle = pickle
         self.triggers = triggers
         self.inside: list[int] = []
@@ -290,16 +300,17 @@ class _Encoder:
             return {"$datetime": _dump_datetime(_plain_datetime(value))}
         if self.triggers and callable(getattr(value, "get_next_fire_time", None)):
             return {"$trigger": _encode_trigger(value)}
-        if self.pickle:
-            return {"$pickle": self._pickled(value, path)}
+        if self.pickle is not None:
+            return {"$pickle": self._pickled(value, path, self.pickle)}
         raise SerializationError(
             f"{path} is a {_type_name(value)}, which cannot be stored as JSON; "
-            f"{_REMEDY}, or let the job store pickle (DjangoJobStore(allow_pickle=True))"
+            f"{_REMEDY}, or let the job store pickle (its option allow_pickle=True)"
         )
 
-    def _pickled(self, value: Any, path: str) -> str:
+    @staticmethod
+    def _pickled(value: Any, path: str, protocol: int) -> str:
         try:
-            data = pickle_module.dumps(value, protocol=4)
+            data = pickle_module.dumps(value, protocol)
         except Exception as error:
             raise SerializationError(
                 f"{path} is a {_type_name(value)}, which can be stored neither as JSON "
@@ -377,7 +388,7 @@ def _unpickle(inner: str, allowed: bool) -> Any:
     if not allowed:
         raise SerializationError(
             "an argument is stored as a pickle, which this job store does not load; "
-            "use DjangoJobStore(allow_pickle=True) or add the job again without it"
+            "give the store allow_pickle=True or add the job again without it"
         )
     try:
         return pickle_module.loads(base64.b64decode(inner, validate=True))
@@ -642,7 +653,15 @@ def _build_trigger(data: Any) -> Any:
 def _trigger_class(name: str) -> Any:
     from django_apscheduler.triggers import TRIGGERS
 
-    return ref_to_obj(TRIGGERS.get(name, name))
+    kind = ref_to_obj(TRIGGERS.get(name, name))
+    # Made from what a row says: calling something else could be anything.
+    if not isinstance(kind, type) or not callable(
+        getattr(kind, "get_next_fire_time", None)
+    ):
+        raise SerializationError(
+            f"a trigger must be a class with get_next_fire_time; {name!r} is {kind!r}"
+        )
+    return kind
 
 
 def _with_state(kind: Any, state: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import pickle
 from datetime import date, datetime, time, timedelta, timezone
@@ -104,7 +105,7 @@ def test_what_json_cannot_carry_is_refused_with_its_path_and_the_remedy():
     assert str(caught.value) == (
         f"args[1]['when'][0] is a {__name__}.Unknown, which cannot be stored as JSON; "
         "pass something simpler, such as a primary key or a text, and look the object "
-        "up inside the job, or let the job store pickle (DjangoJobStore(allow_pickle=True))"
+        "up inside the job, or let the job store pickle (its option allow_pickle=True)"
     )
 
 
@@ -166,11 +167,23 @@ def test_a_text_that_was_not_written_here_is_a_clear_error(text):
         load_arguments(text)
 
 
+@pytest.mark.parametrize("name", ["subprocess:Popen", "os:system", "builtins:print"])
+def test_a_trigger_that_is_none_is_not_called(name):
+    text = f'{{"type":"{name}","args":{{"args":["touch","/nowhere"]}}}}'
+    with pytest.raises(SerializationError, match="a class with get_next_fire_time"):
+        load_trigger(text)
+
+
+def test_a_pickle_has_the_protocol_that_is_asked_for():
+    stored = dump_arguments([Unknown()], pickle=True, protocol=2)
+    data = base64.b64decode(json.loads(stored)[0]["$pickle"])
+    assert data[:2] == b"\x80\x02"
+    assert load_arguments(stored, pickle=True) == (Unknown(),)
+
+
 def test_pickle_is_opt_in_for_writing_and_for_reading():
     stored = dump_arguments([Unknown()], pickle=True)
-    with pytest.raises(
-        SerializationError, match=r"DjangoJobStore\(allow_pickle=True\)"
-    ):
+    with pytest.raises(SerializationError, match="give the store allow_pickle=True"):
         load_arguments(stored)
     assert load_arguments(stored, pickle=True) == (Unknown(),)
 
