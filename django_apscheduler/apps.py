@@ -31,8 +31,14 @@ class DjangoApschedulerConfig(AppConfig):
     def ready(self) -> None:
         from django_apscheduler import checks, connections, events, signals, util
         from django_apscheduler.executors import base, children
+        from django_apscheduler.jobstores import signing
+        from django_apscheduler.jobstores.django import (
+            arguments,  # noqa: F401 (teaches the serialiser model instances)
+        )
+        from django_apscheduler.jobstores.django.signing import keys
 
         util.set_default_timezone(default_timezone)
+        signing.set_default_keys(keys)
         base.add_run_hooks(connections.before_work, connections.after_work)
         if SET_UP_CHILD not in children.child_initializers:
             children.child_initializers.append(SET_UP_CHILD)

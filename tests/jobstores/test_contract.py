@@ -15,7 +15,9 @@ from django_apscheduler.jobstores.memory import MemoryJobStore
 from django_apscheduler.triggers.cron import CronTrigger
 from django_apscheduler.triggers.date import DateTrigger
 from django_apscheduler.triggers.interval import IntervalTrigger
+from tests.jobstores.conftest import PERSISTENT
 from tests.jobstores.django.support import make_store
+from tests.jobstores.places import place
 
 UTC = timezone.utc
 NOON = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
@@ -33,18 +35,29 @@ class FakeScheduler:
 
 
 @pytest.fixture(
-    params=["memory", pytest.param("django", marks=pytest.mark.django_db)],
+    params=[
+        "memory",
+        pytest.param("django", marks=pytest.mark.django_db),
+        *PERSISTENT,
+    ],
 )
 def store(request):
+    here = None
     with clock.use(clock.ManualClock(NOON)):
         if request.param == "memory":
             store = MemoryJobStore()
             store.start(FakeScheduler(), "default")
-        else:
+        elif request.param == "django":
             # Claims on the test's own connection, without threads of its own.
             store = make_store()
+        else:
+            here = place(request.param, request)
+            store = here.make()
+            store.start(FakeScheduler(), "default")
         yield store
         store.shutdown()
+    if here is not None:
+        here.clear()
 
 
 def make(id, due=NOON, trigger=None, **options):
