@@ -75,6 +75,17 @@ def test_web_workers_run_jobs_by_turns():
     assert re.fullmatch(r"(Tick! In worker \d+\n)*", rest)
 
 
+def test_a_stored_job_is_still_there_when_the_program_runs_again(tmp_path):
+    pytest.importorskip(
+        "sqlalchemy",
+        reason="needs SQLAlchemy: pip install django-apscheduler[sqlalchemy]",
+    )
+    first = run("persistent_store.py", str(tmp_path)).splitlines()
+    assert first[:2] == ["Nothing is stored yet", "Tick, tock!"]
+    again = run("persistent_store.py", str(tmp_path)).splitlines()
+    assert again[:2] == ["The job is still there", "Tick, tock!"]
+
+
 def test_every_example_is_listed():
     listed = (EXAMPLES / "README.md").read_text(encoding="utf-8")
     programs = [path.name for path in EXAMPLES.glob("*.py")]
