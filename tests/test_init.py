@@ -48,6 +48,33 @@ def test_importing_the_engine_imports_no_django(module):
     assert _import_without_django(module) == "[]"
 
 
+@pytest.mark.parametrize(
+    ("module", "library"),
+    [("sqlalchemy", "sqlalchemy"), ("mongodb", "pymongo"), ("redis", "redis")],
+)
+def test_importing_a_job_store_imports_its_library_and_no_django(module, library):
+    pytest.importorskip(
+        library, reason=f"needs {library}: pip install django-apscheduler[{module}]"
+    )
+    assert _import_without_django(f"django_apscheduler.jobstores.{module}") == "[]"
+
+
+@pytest.mark.parametrize(
+    ("alias", "library"),
+    [("sqlalchemy", "sqlalchemy"), ("mongodb", "pymongo"), ("redis", "redis")],
+)
+def test_a_missing_library_is_named_with_the_extra_that_brings_it(alias, library):
+    program = (
+        f"import sys; sys.modules[{library!r}] = None\n"
+        "from django_apscheduler.schedulers.background import BackgroundScheduler\n"
+        f"BackgroundScheduler(jobstores={{'default': {{'type': {alias!r}}}}})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
+    )
+    assert f"pip install django-apscheduler[{alias}]" in done.stderr.splitlines()[-1]
+
+
 def test_the_version_is_a_release_number():
     assert [part.isdigit() for part in django_apscheduler.__version__.split(".")] == [
         True,

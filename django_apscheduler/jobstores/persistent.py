@@ -6,7 +6,7 @@ import os
 import pickle
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django_apscheduler import clock, planning, util
@@ -84,6 +84,7 @@ class PersistentJobStore(BaseJobStore):
         #: What has been said about jobs that cannot be restored, by id.
         self._told: dict[str, str] = {}
         self._retry_at = 0.0
+        self._any_broken = False
 
     # Life.
 
@@ -308,6 +309,12 @@ class PersistentJobStore(BaseJobStore):
         batch = super().claim_due(free, now)
         batch.broken += self._newly_broken
         self._newly_broken = []
+        self._any_broken = self._any_broken or bool(batch.broken)
+        if self._any_broken:
+            # Nothing else may be due for long, or ever.
+            wait = max(0.0, self._retry_at - clock.monotonic())
+            again = (now or clock.now()) + timedelta(seconds=wait)
+            batch.next_run_time = min(batch.next_run_time or again, again)
         return batch
 
     def get_claimable_jobs(self, free: dict[str, int], now: datetime) -> list[Job]:
@@ -367,7 +374,8 @@ class PersistentJobStore(BaseJobStore):
         """Put jobs back that can be restored by now, where they stood; their ids."""
         now = now or clock.now()
         mended = []
-        for fields in self.fetch_broken(RETRIED):
+        broken = self.fetch_broken(RETRIED)
+        for fields in broken:
             try:
                 row, job = self._to_job(fields)
                 self._resolve(job)
@@ -388,6 +396,7 @@ class PersistentJobStore(BaseJobStore):
         for row in mended:
             self._told.pop(row.id, None)
             self._logger.info("Job %s can be restored again", row.id)
+        self._any_broken = len(broken) > len(mended)
         return [row.id for row in mended]
 
     def broken_jobs(self) -> dict[str, str]:
