@@ -73,6 +73,7 @@ class BaseScheduler(PartMethods, TickMethods, JobMethods):
         self._jobstores: dict[str, Any] = {}
         self._settlers: dict[str, Settler] = {}
         self._failures: dict[str, int] = {}
+        self._retry_times: dict[str, float] = {}
         self._pending_jobs: list = []
         self._listeners: list[tuple[Callable, int]] = []
         self._event_mask = 0

@@ -37,6 +37,7 @@ class SchedulerState(ABC):
     _job_defaults: dict[str, Any]
     _pending_jobs: list
     _failures: dict[str, int]
+    _retry_times: dict[str, float]
     _event_mask: int
     _starved: bool
     _draining: bool

@@ -106,6 +106,10 @@ class TickMethods(SchedulerState):
         self, alias: str, store: BaseJobStore
     ) -> tuple[float | None, bool]:
         """Return the seconds until the store's next turn and whether room ran out."""
+        rest = self._retry_times.get(alias, 0.0) - clock.monotonic()
+        if rest > 0:
+            # To ask it again may take long, and what woke the loop concerns another.
+            return rest, False
         settler = self._settlers.get(alias)
         if settler is not None and settler.backlog > BACKLOG_LIMIT:
             return STARVED_SECONDS, True
@@ -119,6 +123,7 @@ class TickMethods(SchedulerState):
         except Exception:
             self._failures[alias] = failures = self._failures.get(alias, 0) + 1
             pause = min(self.jobstore_retry_interval, 0.05 * 2**failures)
+            self._retry_times[alias] = clock.monotonic() + pause
             self._logger.exception(
                 'Error getting due jobs from job store "%s"; trying again in %.1f s',
                 alias,
@@ -126,6 +131,7 @@ class TickMethods(SchedulerState):
             )
             return pause, False
         self._failures.pop(alias, None)
+        self._retry_times.pop(alias, None)
         for run in batch.runs:
             free[run.job.executor] -= 1
         full = len(free) < len(self._executors) or not all(free.values())

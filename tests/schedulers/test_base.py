@@ -360,11 +360,26 @@ def test_a_failing_store_is_asked_again_with_growing_pauses(scheduler, manual, c
     scheduler.add_jobstore(Flaky(), "default")
     scheduler.start()
     scheduler.add_job(ran.append, args=[1])
-    pauses = [scheduler.process_jobs() for _ in range(3)]
+    pauses = []
+    for _ in range(3):
+        pauses.append(scheduler.process_jobs())
+        manual.advance(pauses[-1])
     assert pauses == [0.1, 0.2, 0.4]
     assert "database is gone" in caplog.text
     scheduler.process_jobs()
     assert ran == [1], "what was due meanwhile has run"
+
+
+def test_a_failing_store_is_left_alone_during_its_pause(scheduler, manual):
+    flaky = Flaky()
+    scheduler.add_jobstore(flaky, "bad")
+    scheduler.start()
+    assert scheduler.process_jobs() == 0.1
+    manual.advance(0.04)
+    assert scheduler.process_jobs() == pytest.approx(0.06)
+    assert flaky.failures == 2, "another store's edits do not ask it again"
+    manual.advance(0.07)
+    assert scheduler.process_jobs() == 0.2
 
 
 def test_a_failing_store_does_not_hold_up_another(scheduler):
