@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone, tzinfo
 
@@ -57,6 +58,9 @@ class SystemClock:
             else min(max(timeout, 0.0), LONGEST_WAIT_SECONDS)
         )
 
+    def call_when_moved(self, method: Callable[[], object]) -> None:
+        """Do nothing: timers notice by themselves that time goes by."""
+
 
 class ManualClock:
     """
@@ -69,6 +73,7 @@ class ManualClock:
         self._now = start.astimezone(timezone.utc)
         self._elapsed = 0.0
         self._moved = threading.Condition()
+        self._watching: list[weakref.WeakMethod] = []
 
     def now(self) -> datetime:
         with self._moved:
@@ -86,12 +91,26 @@ class ManualClock:
             self._now += step
             self._elapsed += step.total_seconds()
             self._moved.notify_all()
+        self._tell()
 
     def set(self, moment: datetime) -> None:
         """Set the wall clock, forwards or backwards; elapsed time stands still."""
         with self._moved:
             self._now = moment.astimezone(timezone.utc)
             self._moved.notify_all()
+        self._tell()
+
+    def call_when_moved(self, method: Callable[[], object]) -> None:
+        """Call a bound method after each move, for as long as its object lives."""
+        self._watching.append(weakref.WeakMethod(method))
+
+    def _tell(self) -> None:
+        for reference in tuple(self._watching):
+            method = reference()
+            if method is None:
+                self._watching.remove(reference)
+            else:
+                method()
 
     def wait(self, event: threading.Event, timeout: float | None) -> bool:
         deadline = None if timeout is None else self.monotonic() + timeout
@@ -138,6 +157,15 @@ def wait(event: threading.Event, timeout: float | None) -> bool:
     :return: whether the event was set
     """
     return _clock.wait(event, timeout)
+
+
+def call_when_moved(method: Callable[[], object]) -> None:
+    """
+    Call a bound method whenever the clock in use is moved by hand.
+
+    For what waits by the timers of an event loop, which no manual clock moves.
+    """
+    _clock.call_when_moved(method)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any
@@ -266,7 +265,8 @@ class AddingMethods(SchedulerState):
 
     def _add_pending_jobs(self) -> None:
         """Put tentative jobs whose store has come up into it."""
-        pending, self._pending_jobs = self._pending_jobs, []
+        with self._lock:
+            pending, self._pending_jobs = self._pending_jobs, []
         for job, alias, replace_existing in pending:
             try:
                 self._real_add([job], alias, replace_existing)
@@ -381,16 +381,15 @@ class AddingMethods(SchedulerState):
 
         :raises RuntimeError: naming the method to await instead
         """
-        if not getattr(store, "blocking", False):
-            return
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return
-        raise RuntimeError(
-            f"{method}() waits for a database and must not be called on an event loop; "
-            f"use: await scheduler.a{method}(...)"
-        )
+        if getattr(store, "blocking", False) and self._on_loop():
+            raise RuntimeError(
+                f"{method}() waits for a database and must not be called on an event "
+                f"loop; use: {self._instead(method)}"
+            )
+
+    def _instead(self, method: str) -> str:
+        """Return how the twin of ``method`` for event loops is called."""
+        return f"await scheduler.a{method}(...)"
 
 
 def _own_options(options: Any) -> Mapping[str, Any]:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import tzinfo
 from typing import Any
 
@@ -66,7 +66,10 @@ class BaseScheduler(PartMethods, TickMethods, JobMethods):
         prefix: str | None = "apscheduler.",
         **options: Any,
     ):
+        # Held for moments only, for event loops take it, too.
         self._lock = threading.RLock()
+        # Held while parts come and go, which may wait for a database.
+        self._parts_lock = threading.RLock()
         # Held during a tick, so that whoever shuts down or drains waits for it to end.
         self._tick_lock = threading.RLock()
         self._executors: dict[str, Any] = {}
@@ -151,24 +154,27 @@ class BaseScheduler(PartMethods, TickMethods, JobMethods):
         if self.state != STATE_STOPPED:
             raise SchedulerAlreadyRunningError
         self._check_uwsgi()
+        self._await_end()
         self._prepare()
         self._start_parts()
-        self._started(paused)
+        self.state = STATE_PAUSED if paused else STATE_RUNNING
+        self._started()
+
+    def _await_end(self) -> None:
+        """Wait for bodies that an earlier ``shutdown(wait=False)`` left running."""
+        finisher = self._finisher
+        if finisher is not None and finisher is not threading.current_thread():
+            finisher.join()
+            self._finisher = None
 
     def _prepare(self) -> None:
         """Find out what would fail before anything is started."""
-        finisher = self._finisher
-        if finisher is not None and finisher is not threading.current_thread():
-            # A shutdown(wait=False) before may still be waiting for running bodies.
-            finisher.join()
-            self._finisher = None
-        with self._lock:
-            if "default" not in self._executors:
-                self.add_executor(self._create_default_executor(), "default")
-            if "default" not in self._jobstores:
-                self.add_jobstore(self._create_default_jobstore(), "default")
-            for job, alias, _ in self._pending_jobs:
-                self._check_places(job.executor, alias)
+        if "default" not in self._executors:
+            self.add_executor(self._create_default_executor(), "default")
+        if "default" not in self._jobstores:
+            self.add_jobstore(self._create_default_jobstore(), "default")
+        for job, alias, _ in tuple(self._pending_jobs):
+            self._check_places(job.executor, alias)
         mark_log_records()
         self._pid, self._fork_told = os.getpid(), False
         forks.watch(self)
@@ -179,7 +185,7 @@ class BaseScheduler(PartMethods, TickMethods, JobMethods):
         pending = list(self._pending_jobs)
         started = []
         try:
-            with self._lock:
+            with self._parts_lock:
                 for alias, executor in self._executors.items():
                     executor.start(self, alias)
                 for alias, store in self._jobstores.items():
@@ -188,7 +194,8 @@ class BaseScheduler(PartMethods, TickMethods, JobMethods):
                 self._add_pending_jobs()
         except BaseException:
             # Leave nothing half started: the caller may mend the cause and try again.
-            self._pending_jobs = pending
+            with self._lock:
+                self._pending_jobs = pending
             for executor in self._executors.values():
                 executor.shutdown(wait=False)
             for alias in started:
@@ -197,11 +204,10 @@ class BaseScheduler(PartMethods, TickMethods, JobMethods):
                     self._stop_store(alias, self._jobstores[alias])
             raise
 
-    def _started(self, paused: bool) -> None:
-        self.state = STATE_PAUSED if paused else STATE_RUNNING
+    def _started(self) -> None:
         self._logger.info("Scheduler started")
         self._dispatch_event(SchedulerEvent(EVENT_SCHEDULER_STARTED))
-        if not paused:
+        if self.state == STATE_RUNNING:
             self.wakeup()
 
     def shutdown(self, wait: bool = True) -> None:
@@ -220,6 +226,9 @@ class BaseScheduler(PartMethods, TickMethods, JobMethods):
             raise SchedulerNotRunningError
         wait = wait and current_run() is None
         self.state = STATE_STOPPED
+        self._shut_down(wait)
+
+    def _shut_down(self, wait: bool) -> None:
         self._retire()
         self.wakeup()
         if wait:
@@ -247,9 +256,13 @@ class BaseScheduler(PartMethods, TickMethods, JobMethods):
             if wait:
                 executor.shutdown(wait=True)
             elif isinstance(executor, BaseExecutor):
-                executor.wait_until_idle()
+                self._await_idle(executor)
         for alias, store in self._jobstores.items():
             self._stop_store(alias, store)
+
+    def _await_idle(self, executor: BaseExecutor) -> None:
+        """Wait until no body runs in ``executor``, or none can end any more."""
+        executor.wait_until_idle()
 
     def drain(self, timeout: float | None = None) -> bool:
         """
@@ -431,10 +444,17 @@ class BaseScheduler(PartMethods, TickMethods, JobMethods):
                 "function decorated with uwsgidecorators.postfork"
             )
 
-    async def _off_loop(self, func: Callable, *args: Any, **kwargs: Any) -> Any:
-        """Await ``func`` in a thread, where it may wait for a database."""
+    def _off_loop(self, func: Callable, *args: Any, **kwargs: Any) -> Awaitable[Any]:
+        """Have ``func`` called in a thread, where it may wait for a database."""
         # Like a body, for nobody else sees to the connections of the loop's threads.
-        return await asyncio.to_thread(call_between_hooks, func, *args, **kwargs)
+        return asyncio.to_thread(call_between_hooks, func, *args, **kwargs)
+
+    def _on_loop(self) -> bool:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return False
+        return True
 
     def __repr__(self) -> str:
         state = {STATE_STOPPED: "stopped", STATE_RUNNING: "running"}

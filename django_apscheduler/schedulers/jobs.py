@@ -453,26 +453,31 @@ def _copy(source: Job, target: Job) -> None:
 
 
 def _twin(name: str) -> Callable:
-    async def twin(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return await self._off_loop(getattr(self, name), *args, **kwargs)
+    def twin(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return self._off_loop(getattr(self, name), *args, **kwargs)
 
     twin.__name__ = twin.__qualname__ = f"a{name}"
-    twin.__doc__ = f"Await `{name}` in a thread, for use on an event loop."
+    twin.__doc__ = f"Call `{name}` in a thread; for use on an event loop, with await."
     return twin
 
 
 for _name in (
     "add_job",
     "add_jobs",
+    "add_jobstore",
     "cancel_execution",
+    "drain",
     "export_jobs",
     "get_job",
     "get_jobs",
     "import_jobs",
     "modify_job",
     "pause_job",
+    "print_jobs",
     "remove_all_jobs",
+    "remove_executor",
     "remove_job",
+    "remove_jobstore",
     "reschedule_job",
     "resume_job",
     "run_job_now",

@@ -31,12 +31,13 @@ class PartMethods(SchedulerState):
 
         :raises ValueError: when the alias is taken
         """
-        with self._lock:
-            executor = self._add_part(
+        with self._parts_lock:
+            executor = self._make_part(
                 "executors", self._executors, executor, alias, options
             )
             if self.state != STATE_STOPPED:
                 executor.start(self, alias)
+            self._executors[alias] = executor
         self._dispatch_event(SchedulerEvent(EVENT_EXECUTOR_ADDED, alias))
         if self.state != STATE_STOPPED:
             self.wakeup()
@@ -48,7 +49,7 @@ class PartMethods(SchedulerState):
         :param shutdown: whether to shut it down, which waits for its running bodies
         :raises KeyError: when there is none by that alias
         """
-        with self._lock:
+        with self._parts_lock:
             executor = self._lookup_executor(alias)
             del self._executors[alias]
         if shutdown:
@@ -63,12 +64,16 @@ class PartMethods(SchedulerState):
 
         :raises ValueError: when the alias is taken
         """
-        with self._lock:
-            store = self._add_part(
+        with self._parts_lock:
+            store = self._make_part(
                 "jobstores", self._jobstores, jobstore, alias, options
             )
-            if self.state != STATE_STOPPED:
+            running = self.state != STATE_STOPPED
+            if running:
+                self._check_off_loop(store, "add_jobstore")
                 self._start_store(alias, store)
+            self._jobstores[alias] = store
+            if running:
                 self._add_pending_jobs()
         self._dispatch_event(SchedulerEvent(EVENT_JOBSTORE_ADDED, alias))
         if self.state != STATE_STOPPED:
@@ -81,14 +86,17 @@ class PartMethods(SchedulerState):
         :param shutdown: whether to shut it down as well
         :raises KeyError: when there is none by that alias
         """
-        with self._tick_lock, self._lock:
+        store = self._lookup_jobstore(alias)
+        if shutdown and self.state != STATE_STOPPED:
+            self._check_off_loop(store, "remove_jobstore")
+        with self._tick_lock, self._parts_lock:
             store = self._lookup_jobstore(alias)
             if shutdown:
                 self._stop_store(alias, store)
             del self._jobstores[alias]
         self._dispatch_event(SchedulerEvent(EVENT_JOBSTORE_REMOVED, alias))
 
-    def _add_part(
+    def _make_part(
         self, kind: str, parts: dict[str, Any], part: Any, alias: str, options: dict
     ) -> Any:
         name = {"executors": "executor", "jobstores": "job store"}[kind]
@@ -101,7 +109,6 @@ class PartMethods(SchedulerState):
             part = make_plugin(kind, part, options)
         else:
             part = configuration.make_component(kind, alias, part)
-        parts[alias] = part
         return part
 
     def _start_store(self, alias: str, store: BaseJobStore) -> None:

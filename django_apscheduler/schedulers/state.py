@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from django_apscheduler.events import SchedulerEvent
 
 if TYPE_CHECKING:
-    from django_apscheduler.jobstores.base import Outcome
+    from django_apscheduler.jobstores.base import BaseJobStore, Outcome
     from django_apscheduler.schedulers.settling import Settler
 
 
@@ -29,6 +29,7 @@ class SchedulerState(ABC):
     turns: int
     jobstore_retry_interval: float
     _lock: threading.RLock
+    _parts_lock: threading.RLock
     _tick_lock: threading.RLock
     _logger: logging.Logger
     _executors: dict[str, Any]
@@ -52,6 +53,10 @@ class SchedulerState(ABC):
         """Have the scheduler look for due jobs at once; safe from any thread."""
 
     @abstractmethod
+    def _on_loop(self) -> bool:
+        """Tell whether the calling thread runs an event loop, which must not wait."""
+
+    @abstractmethod
     def _dispatch_event(self, event: SchedulerEvent) -> None: ...
 
     @abstractmethod
@@ -71,3 +76,6 @@ class SchedulerState(ABC):
 
     @abstractmethod
     def _add_pending_jobs(self) -> None: ...
+
+    @abstractmethod
+    def _check_off_loop(self, store: BaseJobStore, method: str) -> None: ...

@@ -11,7 +11,10 @@ import pytest
 from django_apscheduler import clock
 from django_apscheduler import events as codes
 from django_apscheduler.jobstores.memory import MemoryJobStore
-from django_apscheduler.schedulers import SchedulerNotRunningError
+from django_apscheduler.schedulers import (
+    SchedulerAlreadyRunningError,
+    SchedulerNotRunningError,
+)
 from django_apscheduler.schedulers.asyncio import AsyncIOScheduler
 from django_apscheduler.schedulers.background import BackgroundScheduler
 from django_apscheduler.schedulers.blocking import BlockingScheduler
@@ -239,6 +242,67 @@ def test_a_store_that_blocks_never_runs_on_the_loop():
         watcher.cancel()
         assert threading.main_thread() not in store.threads
         assert max(pauses) < 0.15, "a claim of 200 ms held up the loop"
+
+    run_async(main)
+
+
+class Unreachable(MemoryJobStore):
+    blocking = True
+
+    def start(self, scheduler, alias):
+        raise OSError("no route to the database")
+
+
+def test_a_start_that_fails_beside_the_loop_is_told_to_who_awaits_it():
+    async def main():
+        store = {"default": Unreachable()}
+        scheduler = AsyncIOScheduler(jobstores=store, timezone="UTC")
+        with pytest.raises(OSError, match="no route"):
+            await scheduler.astart()
+        assert not scheduler.running
+        assert str(scheduler.failure) == "no route to the database"
+        scheduler.remove_jobstore("default")
+        await scheduler.astart()
+        assert scheduler.running
+        assert scheduler.failure is None
+        await scheduler.ashutdown()
+
+    run_async(main)
+
+
+def test_a_scheduler_that_is_being_started_is_running():
+    async def main():
+        store = {"default": SlowStore()}
+        scheduler = AsyncIOScheduler(jobstores=store, timezone="UTC")
+        scheduler.start(paused=True)
+        assert scheduler.running
+        with pytest.raises(SchedulerAlreadyRunningError):
+            scheduler.start()
+        await scheduler.aadd_job(print, "interval", hours=1, id="a")
+        assert [job.id for job in await scheduler.aget_jobs()] == ["a"]
+        scheduler.shutdown()
+        scheduler.start(paused=True)
+        # The jobs of a memory store end with it: the shutdown came before the start.
+        assert await scheduler.aget_jobs() == []
+        await scheduler.aadd_job(print, "interval", hours=1, id="b")
+        assert [job.id for job in await scheduler.aget_jobs()] == ["b"]
+        await scheduler.ashutdown()
+
+    run_async(main)
+
+
+def test_an_error_in_a_tick_beside_the_loop_is_noticed():
+    class FatalDatabase(Fatal):
+        blocking = True
+
+    async def main():
+        stores = {"default": FatalDatabase()}
+        scheduler = AsyncIOScheduler(jobstores=stores, timezone="UTC")
+        scheduler.start()
+        while scheduler.failure is None:
+            await asyncio.sleep(0.005)
+        assert isinstance(scheduler.failure, SystemExit)
+        await scheduler.ashutdown()
 
     run_async(main)
 
