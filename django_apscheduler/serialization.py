@@ -176,6 +176,20 @@ def resolve_arguments(args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict]
     return args, kwargs
 
 
+def waits_to_resolve(args: tuple, kwargs: dict[str, Any]) -> bool:
+    """Tell whether `resolve_arguments` has something to load, and may take long."""
+    return _holds_deferred(args) or _holds_deferred(kwargs)
+
+
+def _holds_deferred(value: Any) -> bool:
+    kind = type(value)
+    if kind is dict:
+        return any(map(_holds_deferred, value.values()))
+    if kind in (list, tuple, set, frozenset):
+        return any(map(_holds_deferred, value))
+    return kind is Deferred
+
+
 def _resolve(value: Any) -> Any:
     kind = type(value)
     if kind is Deferred:

@@ -301,6 +301,14 @@ def ref_to_obj(ref: str) -> Any:
     return obj
 
 
+def missing(package: str, extra: str) -> ImportError:
+    """Return the error for an optional package that is needed and not installed."""
+    return ImportError(
+        f"{package} is not installed; install it with: "
+        f"pip install django-apscheduler[{extra}]"
+    )
+
+
 def maybe_ref(ref: Any) -> Any:
     """Return the object a textual reference names; anything else as it is."""
     return ref_to_obj(ref) if isinstance(ref, str) else ref

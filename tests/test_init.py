@@ -42,6 +42,8 @@ def _import_without_django(module: str) -> str:
         "django_apscheduler.schedulers.background",
         "django_apscheduler.schedulers.blocking",
         "django_apscheduler.schedulers.asyncio",
+        "django_apscheduler.schedulers.tornado",
+        "django_apscheduler.schedulers.twisted",
     ],
 )
 def test_importing_the_engine_imports_no_django(module):

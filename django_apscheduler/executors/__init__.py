@@ -5,5 +5,7 @@ EXECUTORS = {
     "threadpool": "django_apscheduler.executors.pool:ThreadPoolExecutor",
     "processpool": "django_apscheduler.executors.pool:ProcessPoolExecutor",
     "asyncio": "django_apscheduler.executors.asyncio:AsyncIOExecutor",
+    "tornado": "django_apscheduler.executors.tornado:TornadoExecutor",
+    "twisted": "django_apscheduler.executors.twisted:TwistedExecutor",
     "debug": "django_apscheduler.executors.debug:DebugExecutor",
 }

@@ -7,7 +7,7 @@ import threading
 from abc import ABC
 from asyncio import CancelledError
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -29,8 +29,8 @@ from django_apscheduler.jobstores.base import (
     Run,
     RunTakenOver,
 )
-from django_apscheduler.serialization import resolve_arguments
-from django_apscheduler.util import iscoroutinefunction, run_coroutine
+from django_apscheduler.serialization import resolve_arguments, waits_to_resolve
+from django_apscheduler.util import run_coroutine
 
 if TYPE_CHECKING:
     from django_apscheduler.job import Job
@@ -119,7 +119,6 @@ def current_run() -> CurrentRun | None:
 
 _before_run: list[Callable[[], None]] = []
 _after_run: list[Callable[[], None]] = []
-_before_coroutine: list[Callable[[], Awaitable[None]]] = []
 
 
 def add_run_hooks(
@@ -147,19 +146,15 @@ def call_between_hooks(func: Callable, *args: Any, **kwargs: Any) -> Any:
             _call_quietly(hook)
 
 
-def add_coroutine_hook(hook: Callable[[], Awaitable[None]]) -> None:
-    """Await ``hook()`` before every body that is awaited on an event loop."""
-    if hook not in _before_coroutine:
-        _before_coroutine.append(hook)
-
-
 def call_body(func: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
     """Call ``func``; an ``async def`` one runs on an event loop of its own."""
     if args or kwargs:
         args, kwargs = resolve_arguments(args, kwargs)
-    if iscoroutinefunction(func):
-        return run_coroutine(func(*args, **kwargs))
-    return func(*args, **kwargs)
+    value = func(*args, **kwargs)
+    # By what it gives, for a function that is none itself may return a coroutine, too.
+    if value is not None and isinstance(value, Coroutine):
+        return run_coroutine(value)
+    return value
 
 
 def failed(run: Run, index: int, error: BaseException, **times: Any) -> Outcome:
@@ -188,10 +183,13 @@ def call_enclosed(
     return retval
 
 
-def run_body(run: Run, index: int) -> Outcome | None:
+def run_body(
+    run: Run, index: int, finish: Callable[[Any], Any] | None = None
+) -> Outcome | None:
     """
     Run the body for one run time of ``run``, in the calling thread.
 
+    :param finish: makes of what the body returned what the outcome is to hold
     :return: None when the run has become another scheduler's, and nothing is kept
     """
     job, enclose = run.job, run.enclose
@@ -202,6 +200,8 @@ def run_body(run: Run, index: int) -> Outcome | None:
             hook()
         if enclose is None:
             retval = call_body(job.func, job.args, job.kwargs)
+            if finish is not None:
+                retval = finish(retval)
         else:
             retval = call_enclosed(
                 enclose, index, started, job.func, job.args, job.kwargs
@@ -231,16 +231,26 @@ def tell_taken_over(run: Run, index: int) -> None:
     )
 
 
-async def await_body(run: Run, index: int) -> Outcome:
-    """Await the body, an ``async def``, for one run time of ``run``."""
+async def await_body(
+    run: Run,
+    index: int,
+    call: Callable[[Run, Any, Any], Awaitable[Any]],
+    in_thread: Callable[..., Awaitable[Any]],
+) -> Outcome:
+    """
+    Await the body for one run time of ``run``, on an event loop.
+
+    :param call: calls the body with its arguments, and answers what to await
+    :param in_thread: calls a function where it may wait for a database
+    """
     job = run.job
     token = _current.set((run, index))
     started = clock.now()
     try:
-        for hook in _before_coroutine:
-            await hook()
-        args, kwargs = resolve_arguments(job.args, job.kwargs)
-        retval = await job.func(*args, **kwargs)
+        args, kwargs = job.args, job.kwargs
+        if waits_to_resolve(args, kwargs):
+            args, kwargs = await in_thread(resolve_arguments, args, kwargs)
+        retval = await call(run, args, kwargs)
     except BaseException as error:  # noqa: BLE001 (a cancelled body has an outcome)
         return ended_by(run, index, error, started)
     else:
@@ -254,6 +264,23 @@ def _call_quietly(hook: Callable[[], None]) -> None:
         hook()
     except Exception:
         logging.getLogger(__name__).exception("Hook %r failed after a run", hook)
+
+
+def valid_workers(value: Any) -> int:
+    """
+    Return ``max_workers`` as a number.
+
+    :raises ValueError: unless it is a whole number greater than 0
+    """
+    try:
+        workers = int(value)
+    except (TypeError, ValueError):
+        workers = 0
+    if workers < 1 or isinstance(value, bool):
+        raise ValueError(
+            f"max_workers must be a whole number greater than 0; got {value!r}"
+        )
+    return workers
 
 
 class BaseExecutor(ABC):

@@ -14,7 +14,7 @@ from typing import Any
 
 from django_apscheduler import clock
 from django_apscheduler.executors import base
-from django_apscheduler.executors.base import BaseExecutor, failed
+from django_apscheduler.executors.base import BaseExecutor, failed, valid_workers
 from django_apscheduler.executors.children import (
     LATE,
     TAKEN_OVER,
@@ -22,18 +22,6 @@ from django_apscheduler.executors.children import (
     outcome_of,
 )
 from django_apscheduler.jobstores.base import CANCELLED, Outcome, Run
-
-
-def _valid_workers(value: Any) -> int:
-    try:
-        workers = int(value)
-    except (TypeError, ValueError):
-        workers = 0
-    if workers < 1 or isinstance(value, bool):
-        raise ValueError(
-            f"max_workers must be a whole number greater than 0; got {value!r}"
-        )
-    return workers
 
 
 class _Pool(BaseExecutor):
@@ -135,7 +123,7 @@ class ThreadPoolExecutor(_Pool):
     """
 
     def __init__(self, max_workers: int = 10, pool_kwargs: dict | None = None):
-        self.max_workers = _valid_workers(max_workers)
+        self.max_workers = valid_workers(max_workers)
         options = dict(pool_kwargs or {})
         self._thread_name_prefix = options.pop("thread_name_prefix", None)
         self._initializer: Callable | None = options.pop("initializer", None)
@@ -197,7 +185,7 @@ class ProcessPoolExecutor(_Pool):
     looks_ahead = False
 
     def __init__(self, max_workers: int = 10, pool_kwargs: dict | None = None):
-        self.max_workers = _valid_workers(max_workers)
+        self.max_workers = valid_workers(max_workers)
         options = dict(pool_kwargs or {})
         context = options.pop("mp_context", None)
         if context is None or isinstance(context, str):

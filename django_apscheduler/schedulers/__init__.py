@@ -24,4 +24,7 @@ SCHEDULERS = {
     "blocking": "django_apscheduler.schedulers.blocking:BlockingScheduler",
     "background": "django_apscheduler.schedulers.background:BackgroundScheduler",
     "asyncio": "django_apscheduler.schedulers.asyncio:AsyncIOScheduler",
+    "tornado": "django_apscheduler.schedulers.tornado:TornadoScheduler",
+    "twisted": "django_apscheduler.schedulers.twisted:TwistedScheduler",
+    "qt": "django_apscheduler.schedulers.qt:QtScheduler",
 }

@@ -160,6 +160,9 @@ class BaseScheduler(PartMethods, TickMethods, JobMethods):
         self.state = STATE_PAUSED if paused else STATE_RUNNING
         self._started()
 
+    def wait_until_started(self) -> None:
+        """Do nothing: when `start` has returned, everything is done."""
+
     def _await_end(self) -> None:
         """Wait for bodies that an earlier ``shutdown(wait=False)`` left running."""
         finisher = self._finisher

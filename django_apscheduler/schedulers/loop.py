@@ -16,6 +16,7 @@ from django_apscheduler.executors.base import (
     call_between_hooks,
     current_run,
 )
+from django_apscheduler.jobstores.base import Outcome, Run
 from django_apscheduler.schedulers import (
     STATE_PAUSED,
     STATE_RUNNING,
@@ -51,6 +52,7 @@ class LoopScheduler(BaseScheduler):
     _ticking: Future | None = None
     _again = False
     _serving = False
+    _cut_off = False
 
     # What subclasses know of their loop.
 
@@ -159,16 +161,17 @@ class LoopScheduler(BaseScheduler):
 
     def _shut_down(self, wait: bool) -> None:
         self._call_soon(self._stop_timer)
-        if self._waits() and self._on_loop():
-            # Its end must not be missed: the interpreter waits for this thread.
-            self._do_beside(self._end, wait)
+        end = super()._shut_down
+        if self._on_loop() and (self._waits() or (wait and self.running_jobs())):
+            # The loop is not held up; the interpreter waits for the thread beside it.
+            self._do_beside(end, wait)
         else:
             if self._up is not None and not _is_beside(self):
                 self._up.exception()
-            self._end(wait)
+            end(wait)
 
-    def _end(self, wait: bool) -> None:
-        super()._shut_down(wait)
+    def _finish(self, wait: bool = False) -> None:
+        super()._finish(wait)
         self.leave()
 
     def _await_idle(self, executor: BaseExecutor) -> None:
@@ -199,7 +202,7 @@ class LoopScheduler(BaseScheduler):
 
         For processes that do nothing else.
         """
-        self._serving = True
+        self._serving, self._cut_off = True, False
         self._run_loop(lambda: self._start_served(paused))
         if self.failure is not None:
             raise self.failure
@@ -211,10 +214,18 @@ class LoopScheduler(BaseScheduler):
             self._fail(error)
 
     def leave(self) -> None:
-        """Have `serve` return, whatever state the scheduler is in."""
+        """
+        Have `serve` return, whatever state the scheduler is in.
+
+        What still runs is cut off, and left to others as when a process dies.
+        """
         if self._serving:
-            self._serving = False
+            self._serving, self._cut_off = False, True
             self._call_soon(self._stop_loop)
+
+    def run_finished(self, run: Run, outcomes: list[Outcome]) -> None:
+        if not self._cut_off:
+            super().run_finished(run, outcomes)
 
     # Ticks.
 

@@ -12,6 +12,7 @@ import re
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -192,6 +193,8 @@ class Link:
                 held += message
                 complete = committed is not None
             if swallow is None or complete:
+                if self.proxy.delay:
+                    time.sleep(self.proxy.delay)
                 if not self.dumb:
                     self.client.sendall(held)
                 held = b""
@@ -216,7 +219,10 @@ class Proxy:
 
     :param upstream: the server: (host, port), or the path of its Unix socket
     :param vendor: whose protocol it speaks, as Django names it
+    :ivar delay: seconds for which each reply of the server is held back
     """
+
+    delay = 0.0
 
     def __init__(self, upstream: tuple[str, int] | str, vendor: str):
         self.upstream = upstream

@@ -22,6 +22,10 @@ async def add_later(a, b=0):
     return a + b
 
 
+def return_coroutine(a, b=0):
+    return add_later(a, b)
+
+
 def who():
     run = current_run()
     return run.job_id, run.run_time, run.attempt, run.execution_id

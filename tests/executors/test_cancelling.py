@@ -14,7 +14,8 @@ from django_apscheduler.executors.base import RunCancelled
 from django_apscheduler.executors.pool import ProcessPoolExecutor, ThreadPoolExecutor
 from django_apscheduler.jobstores.base import Run
 from tests.executors import bodies
-from tests.executors.test_executors import NOON, Recorder, job
+from tests.executors.test_executors import EXECUTORS, NOON, Recorder, job
+from tests.schedulers.hosts import host_of
 
 
 def until(condition, seconds=30):
@@ -52,10 +53,22 @@ def ends(executor):
     return {outcome.index: outcome.status for outcome in told}
 
 
+def on_reactor():
+    host_of("twisted")
+    return EXECUTORS["twisted"]()
+
+
+#: Bodies by name, for they need Twisted.
+REACTOR_BODIES = "tests.executors.reactor_bodies:"
+#: Executors that await coroutines of asyncio's on a loop.
+ASYNC = ("asyncio", "tornado")
+
 MAKE = {
     "threadpool": lambda: ThreadPoolExecutor(1),
     "processpool": lambda: ProcessPoolExecutor(1),
     "asyncio": AsyncIOExecutor,
+    "tornado": EXECUTORS["tornado"],
+    "twisted": on_reactor,
 }
 
 
@@ -66,6 +79,12 @@ MAKE = {
         ("processpool", bodies.work_until_cancelled),
         ("asyncio", bodies.work_until_cancelled),
         ("asyncio", bodies.wait_until_cancelled),
+        ("tornado", bodies.work_until_cancelled),
+        ("tornado", bodies.wait_until_cancelled),
+        ("twisted", bodies.work_until_cancelled),
+        ("twisted", REACTOR_BODIES + "wait_on_reactor"),
+        ("twisted", REACTOR_BODIES + "yield_on_reactor"),
+        ("twisted", REACTOR_BODIES + "answer_later"),
         ("processpool", bodies.rest),
         ("processpool", bodies.wait_until_cancelled),
     ],
@@ -135,6 +154,8 @@ def test_a_run_that_waits_for_a_worker_is_cancelled_at_once(start, tmp_path, kin
         ("threadpool", bodies.work_until_cancelled),
         ("processpool", bodies.work_until_cancelled),
         ("asyncio", bodies.wait_until_cancelled),
+        ("tornado", bodies.wait_until_cancelled),
+        ("twisted", REACTOR_BODIES + "wait_on_reactor"),
     ],
 )
 def test_of_several_run_times_each_is_cancelled_by_itself(start, tmp_path, kind, body):
@@ -168,7 +189,7 @@ def test_cancelling_while_the_start_is_being_written_keeps_the_body_from_it(
         return True
 
     executor._scheduler.run_begins = cancel_first
-    body = bodies.wait_until_cancelled if kind == "asyncio" else bodies.appear
+    body = bodies.wait_until_cancelled if kind in ASYNC else bodies.appear
     run = Run(job(body, str(tmp_path / "never")), "default", [NOON], [7])
     executor.accept(run)
     assert ends(executor) == {0: "Cancelled"}
@@ -258,7 +279,7 @@ def test_a_body_that_gets_its_turn_after_the_lease_asks_once_more(
         return len(asked) < 3
 
     executor._scheduler.run_begins = begins
-    body = bodies.add_later if kind == "asyncio" else bodies.add
+    body = bodies.add_later if kind in ASYNC else bodies.add
     executor.accept(Run(job(body, 1), "default", [NOON], [7]))
     assert ends(executor) == {0: "Executed"}
     assert len(asked) == 2

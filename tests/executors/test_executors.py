@@ -2,6 +2,7 @@
 
 import functools
 import gc
+import importlib
 import os
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from django_apscheduler.job import Job
 from django_apscheduler.jobstores.base import Run
 from django_apscheduler.triggers.date import DateTrigger
 from tests.executors import bodies
+from tests.schedulers.hosts import host_of
 
 UTC = timezone.utc
 NOON = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
@@ -49,18 +51,42 @@ class Recorder:
     def room_in_executor(self):
         pass
 
+    def _on_loop(self):
+        return False
+
+    def _await_idle(self, executor):
+        assert executor.wait_until_idle(30)
+
+
+def made_of(module, name, *args):
+    """Return a maker of an executor that needs an optional package."""
+
+    def make():
+        try:
+            module_ = importlib.import_module(f"django_apscheduler.executors.{module}")
+        except ImportError as error:
+            pytest.skip(str(error))
+        return getattr(module_, name)(*args)
+
+    return make
+
 
 EXECUTORS = {
     "debug": DebugExecutor,
     "threadpool": lambda: ThreadPoolExecutor(2),
     "processpool": lambda: ProcessPoolExecutor(1),
     "asyncio": AsyncIOExecutor,
+    "tornado": made_of("tornado", "TornadoExecutor"),
+    "twisted": made_of("twisted", "TwistedExecutor", 2),
 }
 
 
 @pytest.fixture(params=EXECUTORS, scope="module")
 def kept(request):
     """An executor that lives for all tests of this module: processes start slowly."""
+    if request.param == "twisted":
+        # It has no loop of its own, like others off their scheduler, but the reactor.
+        host_of("twisted")
     executor = EXECUTORS[request.param]()
     executor.start(Recorder(), request.param)
     yield executor
@@ -84,6 +110,10 @@ def job(func, *args, **options):
         max_instances=1,
         **options,
     )
+
+
+def test_a_coroutine_that_another_function_returns_is_awaited(executor):
+    assert run(executor, bodies.return_coroutine, 2, 3)[0].retval == 5
 
 
 def run(executor, func, *args, run_times=(NOON,), **extra):
@@ -332,6 +362,7 @@ import sys, threading
 from datetime import datetime, timezone
 from django_apscheduler.schedulers.background import BackgroundScheduler
 from tests.executors import bodies
+from tests.schedulers.hosts import host_of
 if __name__ == "__main__":
     s = BackgroundScheduler(executors={"default": {"type": "processpool"}}, timezone="UTC")
     s.add_job(bodies.write_pid_and_hang, args=[sys.argv[1]])

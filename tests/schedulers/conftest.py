@@ -6,6 +6,7 @@ import pytest
 
 from django_apscheduler import clock
 from django_apscheduler.schedulers.base import BaseScheduler
+from tests.schedulers.hosts import close_hosts, host_of
 
 NOON = datetime(2026, 6, 1, 12, 0, tzinfo=timezone.utc)
 
@@ -42,3 +43,15 @@ def events(scheduler):
     seen = []
     scheduler.add_listener(seen.append)
     return seen
+
+
+@pytest.fixture(scope="session")
+def _hosts():
+    yield host_of
+    close_hosts()
+
+
+@pytest.fixture
+def host(_hosts, request):
+    """The host of the kind that the test is parametrised with."""
+    return _hosts(request.param)
