@@ -78,7 +78,7 @@ class Runner:
     The life of ``runapscheduler``: start, watch, drain, shut down.
 
     :param scheduler: configured, not started
-    :param blocking: whether its ``start()`` returns only when it has been shut down
+    :param blocking: whether it keeps the thread, by ``start()`` or by ``serve()``
     :param drain_timeout: seconds to wait for running jobs after the first signal
     :param run_for: seconds after which to stop by itself, or None
     :param duties: done now and then; one that fails is logged and tried again
@@ -182,20 +182,26 @@ class Runner:
         errors: list[BaseException] = []
 
         def supervise() -> None:
-            while not self.scheduler.running:
+            while not self.scheduler.running and self.scheduler.failure is None:
                 if self.stopping.wait(0.02):
                     return
             try:
+                # Which raises what has failed, if it has.
+                self.scheduler.wait_until_started()
                 self._begin(ready)
                 self._watch()
                 self.finish()
             except BaseException as error:  # noqa: BLE001 (raised again by the caller)
                 errors.append(error)
+            finally:
+                # It was shut down, unless jobs are still running.
+                self.scheduler.leave()
 
         supervisor = threading.Thread(target=supervise, name="apscheduler-supervisor")
         supervisor.start()
+        keep = getattr(self.scheduler, "serve", self.scheduler.start)
         try:
-            self.scheduler.start(paused=True)
+            keep(paused=True)
         except Exception as error:
             # The supervisor sees to a loop that failed; not so to a start that did.
             if self.scheduler.failure is None:

@@ -18,11 +18,18 @@ class BlockingScheduler(BaseScheduler):
 
     def __init__(self, *args: Any, **options: Any):
         self._event = threading.Event()
+        self._left = False
         super().__init__(*args, **options)
 
     def start(self, paused: bool = False) -> None:
+        self._left = False
         super().start(paused)
         self._main_loop()
+
+    def leave(self) -> None:
+        """Have `start` return, whatever state the scheduler is in."""
+        self._left = True
+        self._event.set()
 
     def wakeup(self) -> None:
         self._event.set()
@@ -34,8 +41,11 @@ class BlockingScheduler(BaseScheduler):
 
     def _main_loop(self) -> None:
         try:
-            while self.state != STATE_STOPPED:
+            while True:
+                # Before the look at the state, for whoever changes that then sets it.
                 self._event.clear()
+                if self.state == STATE_STOPPED or self._left:
+                    return
                 clock.wait(self._event, self.process_jobs())
         except BaseException as error:
             # Whoever supervises the process must be able to tell a loop that died

@@ -72,19 +72,6 @@ class TestItsLife:
         assert command.ended(10) == 4
         assert "Stopped after 0.3 s though slow had not ended" in command.text
 
-    def test_a_blocking_scheduler_stops_just_the_same(self, run):
-        command = run(
-            "runapscheduler",
-            "--scheduler",
-            "blocking",
-            SHOP_JOBS="slow",
-            SLOW_SECONDS="1",
-        )
-        command.wait_for(lambda: command.noted("slow begins"))
-        command.signal()
-        assert command.ended() == 0
-        assert len(command.noted("slow ends")) == 1
-
     def test_every_kind_of_executor_runs_its_jobs(self, run):
         command = run("runapscheduler", SHOP_JOBS="tick,crunch,wait")
         for job in ("tick", "crunch", "wait"):
@@ -112,6 +99,68 @@ class TestItsLife:
         command.wait_for(lambda: command.noted("child"))
         command.signal()
         assert command.ended() == 0
+
+
+@pytest.fixture(params=["asyncio", "blocking", "tornado", "twisted"])
+def kind(request):
+    """A kind of scheduler that has the process's main thread."""
+    if request.param in ("tornado", "twisted"):
+        pytest.importorskip(request.param)
+    return request.param
+
+
+class TestKindsOfSchedulers:
+    def test_a_signal_lets_the_running_job_end(self, run, kind):
+        command = run(
+            "runapscheduler",
+            "--scheduler",
+            kind,
+            SHOP_JOBS="slow,wait",
+            SLOW_SECONDS="1",
+        )
+        command.wait_for(lambda: command.noted("slow begins"))
+        # An async def that asks the database.
+        command.wait_for(lambda: command.noted("wait"))
+        command.signal()
+        assert command.ended() == 0
+        begun, ended = command.noted("slow begins"), command.noted("slow ends")
+        assert len(begun) == len(ended) >= 1
+        assert command.output[-2] == "Stopped"
+        assert "Traceback" not in command.text
+
+    def test_the_drain_timeout_ends_the_wait(self, run, kind):
+        command = run(
+            "runapscheduler",
+            f"--scheduler={kind}",
+            "--drain-timeout=0.3",
+            SHOP_JOBS="slow,wait_long",
+            SLOW_SECONDS="600",
+        )
+        command.wait_for(lambda: command.noted("slow begins"))
+        command.wait_for(lambda: command.noted("wait_long begins"))
+        command.signal()
+        assert command.ended(10) == 4
+        assert "though slow, wait_long had not ended" in command.text
+        # As if the process had died: what was cut off is for others to find.
+        unfinished = DjangoJobExecution.objects.filter(job_id="wait_long")
+        assert {row.status for row in unfinished} <= {"Claimed", "Started execution"}
+
+    def test_a_loop_that_cannot_go_on_ends_the_process(self, run, kind):
+        command = run("runapscheduler", "--scheduler", kind, SHOP_JOBS="die")
+        assert command.ended() == 3
+        assert "The scheduler cannot go on: MemoryError: no memory left" in command.text
+
+    def test_a_database_without_the_tables_is_refused(self, run, kind, tmp_path):
+        path = tmp_path / "empty.sqlite3"
+        sqlite3.connect(path).close()
+        command = run(
+            "runapscheduler",
+            f"--scheduler={kind}",
+            TEST_DB="sqlite",
+            TEST_DATABASE_NAME=str(path),
+        )
+        assert command.ended() == 1
+        assert "run: manage.py migrate django_apscheduler" in command.text
 
 
 class TestWhatItShows:

@@ -18,7 +18,7 @@ from django.db import DatabaseError
 from django.utils import autoreload
 
 import django_apscheduler
-from django_apscheduler import conf, registry, sync, util
+from django_apscheduler import conf, registry, schedulers, sync, util
 from django_apscheduler.conf import Configuration
 from django_apscheduler.describe import describe, zone_name
 from django_apscheduler.management import listing, preflight
@@ -38,10 +38,8 @@ RELOAD_DRAIN_SECONDS = 3.0
 
 logger = logging.getLogger(__name__)
 
-SCHEDULERS = {
-    "background": "django_apscheduler.schedulers.background:BackgroundScheduler",
-    "blocking": "django_apscheduler.schedulers.blocking:BlockingScheduler",
-}
+#: The kinds that can have a process to themselves; Qt's belongs into an application.
+SCHEDULERS = ("asyncio", "background", "blocking", "tornado", "twisted")
 
 
 class Command(BaseCommand):
@@ -57,7 +55,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--scheduler",
-            choices=sorted(SCHEDULERS),
+            choices=SCHEDULERS,
             default="background",
             help="the kind of scheduler (default: %(default)s)",
         )
@@ -163,7 +161,7 @@ class Command(BaseCommand):
         runner = Runner(
             scheduler,
             console,
-            blocking=options["scheduler"] == "blocking",
+            blocking=options["scheduler"] != "background",
             drain_timeout=drain_timeout,
             run_for=options["run_for"],
             duties=duties,
@@ -216,7 +214,10 @@ class Command(BaseCommand):
                     "workers are set there"
                 )
             executor["max_workers"] = workers
-        cls = util.ref_to_obj(SCHEDULERS[options["scheduler"]])
+        try:
+            cls = util.ref_to_obj(schedulers.SCHEDULERS[options["scheduler"]])
+        except LookupError as error:
+            raise CommandError(str(error)) from error
         try:
             return cls(**configured)
         except (LookupError, TypeError, ValueError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 
@@ -42,6 +43,11 @@ async def wait():
     from django_apscheduler.models import DjangoJob
 
     note(f"wait {await DjangoJob.objects.acount()}")
+
+
+async def wait_long():
+    note("wait_long begins")
+    await asyncio.sleep(600)
 
 
 def die():
@@ -97,6 +103,8 @@ if "crunch" in WANTED:
     scheduled_job("interval", seconds=1, id="crunch", executor="processpool")(crunch)
 if "wait" in WANTED:
     scheduled_job("interval", seconds=1, id="wait", executor="asyncio")(wait)
+if "wait_long" in WANTED:
+    scheduled_job("interval", seconds=1, id="wait_long", executor="asyncio")(wait_long)
 for name, func in (
     ("die", die),
     ("pause", pause),
