@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import threading
 from collections.abc import Callable
@@ -110,7 +111,9 @@ class QtScheduler(LoopScheduler):
     def _call_soon(self, func: Callable, *args: Any) -> None:
         caller = self._caller
         if caller is not None and QtCore.QCoreApplication.instance() is not None:
-            caller.asked.emit(func, args)
+            # The application may be going away at this moment, and the object with it.
+            with contextlib.suppress(RuntimeError):
+                caller.asked.emit(func, args)
 
     def _call_later(self, seconds: float, func: Callable[[], None]) -> Any:
         timer = QtCore.QTimer(self._caller)

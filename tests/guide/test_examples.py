@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -35,9 +36,19 @@ def run(name: str, *arguments: str, logged: str = "", warnings: str = "error") -
 
 
 @pytest.mark.parametrize(
-    "name", ["background.py", "blocking.py", "asyncio_scheduler.py"]
+    ("name", "package"),
+    [
+        ("background.py", None),
+        ("blocking.py", None),
+        ("asyncio_scheduler.py", None),
+        ("tornado_scheduler.py", "tornado"),
+        ("twisted_scheduler.py", "twisted"),
+        ("qt_scheduler.py", "PySide6"),
+    ],
 )
-def test_a_scheduler_ticks_until_it_is_told_to_stop(name):
+def test_a_scheduler_ticks_until_it_is_told_to_stop(name, package):
+    if package is not None and find_spec(package) is None:
+        pytest.skip(f"needs {package}: pip install -e '.[{name.partition('_')[0]}]'")
     lines = run(name, "1.5").splitlines()
     assert lines[0] == "Press Ctrl-C to stop"
     assert len(lines) == 2
