@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
@@ -159,7 +160,9 @@ class LoopExecutor(BaseExecutor):
     def shutdown(self, wait: bool = True) -> None:
         if wait and self._may_wait():
             self._scheduler._await_idle(self)
-        self._call_soon(self._cancel_all)
+        # A loop that was closed meanwhile has ended what it ran.
+        with contextlib.suppress(RuntimeError):
+            self._call_soon(self._cancel_all)
 
     def _may_wait(self) -> bool:
         """Tell whether the calling thread may wait for what runs on the loop."""

@@ -262,6 +262,9 @@ class AddingMethods(SchedulerState):
         )
         with self._lock:
             self._pending_jobs.extend((job, alias, replace_existing) for job in jobs)
+        if self._opens_stores():
+            # Started meanwhile, by another thread.
+            self._add_pending_jobs()
 
     def _add_pending_jobs(self) -> None:
         """Put tentative jobs whose store has come up into it."""

@@ -208,6 +208,8 @@ class BaseScheduler(PartMethods, TickMethods, JobMethods):
             raise
 
     def _started(self) -> None:
+        # Those that other threads took for tentative until a moment ago.
+        self._add_pending_jobs()
         self._logger.info("Scheduler started")
         self._dispatch_event(SchedulerEvent(EVENT_SCHEDULER_STARTED))
         if self.state == STATE_RUNNING:

@@ -48,6 +48,7 @@ class LoopScheduler(BaseScheduler):
     _beside: Executor | None = None
     _calls: Executor | None = None
     _up: Future | None = None
+    _ending: Future | None = None
     _timer: Any = None
     _ticking: Future | None = None
     _again = False
@@ -114,11 +115,13 @@ class LoopScheduler(BaseScheduler):
         self._check_uwsgi()
         self._find_loop()
         self._prepare()
+        self._ticking, self._again = None, False
         clock.call_when_moved(self.wakeup)
         state = STATE_PAUSED if paused else STATE_RUNNING
-        if self._waits():
+        if self._waits() or self._is_ending():
             self.state = state
             self._up = self._do_beside(self._start_beside)
+            self._up.add_done_callback(lambda _: self._call_soon(self._came_up))
             return
         self._up = None
         self._await_end()
@@ -138,6 +141,21 @@ class LoopScheduler(BaseScheduler):
             raise
         self._started()
 
+    def _came_up(self) -> None:
+        if self._opens_stores() and not self._waits():
+            # What was added here while stores were not open yet.
+            self._add_pending_jobs()
+        self._tick()
+
+    def _is_ending(self) -> bool:
+        """Tell whether an earlier shutdown still waits for bodies, maybe on this loop."""
+        return (self._ending is not None and not self._ending.done()) or (
+            self._finisher is not None and self._finisher.is_alive()
+        )
+
+    def _is_up(self) -> bool:
+        return self._up is None or self._up.done()
+
     def wait_until_started(self) -> None:
         """
         Wait for what `start` left to be done beside the loop; on the loop, do nothing.
@@ -156,6 +174,9 @@ class LoopScheduler(BaseScheduler):
     def _opens_stores(self) -> bool:
         if self.state == STATE_STOPPED:
             return False
+        if not self._is_up() and self._on_loop() and not self._waits():
+            # The start waits for an earlier life's end, and will add it.
+            return False
         self.wait_until_started()
         return self.state != STATE_STOPPED
 
@@ -164,7 +185,8 @@ class LoopScheduler(BaseScheduler):
         end = super()._shut_down
         if self._on_loop() and (self._waits() or (wait and self.running_jobs())):
             # The loop is not held up; the interpreter waits for the thread beside it.
-            self._do_beside(end, wait)
+            self._ending = self._do_beside(end, wait)
+            self._ending.add_done_callback(self._complain)
         else:
             if self._up is not None and not _is_beside(self):
                 self._up.exception()
@@ -235,7 +257,7 @@ class LoopScheduler(BaseScheduler):
     def _tick(self) -> None:
         """Process jobs, here or beside the loop, and set the timer anew."""
         self._stop_timer()
-        if self.state == STATE_STOPPED or self.failure is not None:
+        if self.state == STATE_STOPPED or self.failure is not None or not self._is_up():
             return
         if self._ticking is not None:
             self._again = True
@@ -253,6 +275,9 @@ class LoopScheduler(BaseScheduler):
             self._set_timer(seconds)
 
     def _ticked(self, future: Future) -> None:
+        if future is not self._ticking:
+            # Of an earlier life, on a loop that is no more.
+            return
         self._ticking = None
         again, self._again = self._again, False
         error = future.exception()
@@ -292,6 +317,11 @@ class LoopScheduler(BaseScheduler):
             self._beside = self._make_threads(1, "apscheduler-store")
         return self._beside.submit(_call_marked, self, func, args)
 
+    def _complain(self, future: Future) -> None:
+        error = future.exception()
+        if error is not None:
+            self._logger.error("What was done beside the loop failed", exc_info=error)
+
     def _off_loop(self, func: Callable, *args: Any, **kwargs: Any) -> Awaitable[Any]:
         # Threads of our own: those of the loop may all be busy with bodies.
         if self._calls is None:
@@ -307,7 +337,8 @@ class LoopScheduler(BaseScheduler):
             and self._waits()
             and self._on_loop()
         ):
-            self._do_beside(super()._dispatch_event, event)
+            done = self._do_beside(super()._dispatch_event, event)
+            done.add_done_callback(self._complain)
         else:
             super()._dispatch_event(event)
 

@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+from django.contrib.auth.models import Group
 from django.db import connection, connections
 
 from django_apscheduler import events as codes
@@ -21,6 +22,7 @@ from tests.schedulers.hosts import LOOPS
 SLOWLY = 2.0
 #: What is promised, in seconds.
 LONGEST_PAUSE = 0.05
+EVERY_JOB = {"plain", "coroutine", "of_a_group"}
 
 
 def longest_pause(host, seconds):
@@ -103,6 +105,11 @@ async def coroutine():
     pass
 
 
+async def of_a_group(group):
+    # Loaded by then, though the loop itself asks no database.
+    assert group.name == "staff"
+
+
 def executed():
     """Return the ids of the jobs that have run."""
     rows = DjangoJobExecution.objects.filter(status="Executed")
@@ -136,10 +143,10 @@ def test_the_loop_goes_on_while_the_database_takes_its_time(host, database):
     try:
         host.start(scheduler)
         scheduler.wait_until_started()
-        for body in (plain, coroutine):
-            host.twin(
-                scheduler, "add_job", body, "interval", seconds=0.2, id=body.__name__
-            )
+        group = Group.objects.create(name="staff")
+        for body, *args in ((plain,), (coroutine,), (of_a_group, group)):
+            options = {"args": args, "seconds": 0.2, "id": body.__name__}
+            host.twin(scheduler, "add_job", body, "interval", **options)
         # On a machine that is busy, a thread waits for a processor now and then. A loop
         # that is blocked is so each time.
         pauses = []
@@ -159,12 +166,12 @@ def test_the_loop_goes_on_while_the_database_takes_its_time(host, database):
         assert min(pauses) < LONGEST_PAUSE, pauses
         assert scheduler.failure is None
         deadline = time.monotonic() + 20
-        while executed() != {"plain", "coroutine"} and time.monotonic() < deadline:
+        while executed() != EVERY_JOB and time.monotonic() < deadline:
             time.sleep(0.05)
     finally:
         signals.scheduler_paused.disconnect(receive)
         signals.job_executed.disconnect(receive)
         host.twin(scheduler, "shutdown")
-    assert executed() == {"plain", "coroutine"}
+    assert executed() == EVERY_JOB
     assert receivers
     assert loop_thread not in receivers

@@ -5,6 +5,7 @@ Twice: with a job store in memory, on whose loop the scheduler works, and with o
 waits as a database does, which must never be called there.
 """
 
+import asyncio
 import threading
 from datetime import datetime, timedelta, timezone
 
@@ -20,7 +21,7 @@ from django_apscheduler.schedulers import (
     SchedulerNotRunningError,
 )
 from django_apscheduler.util import ref_to_obj
-from tests.schedulers.hosts import HOSTS
+from tests.schedulers.hosts import HOSTS, LOOPS
 
 NOON = datetime(2026, 6, 1, 12, 0, tzinfo=timezone.utc)
 MINUTE = timedelta(minutes=1)
@@ -99,7 +100,10 @@ def make(host, store):
 
 
 def pytest_generate_tests(metafunc):
-    if "host" in metafunc.fixturenames:
+    marks = metafunc.definition.iter_markers("parametrize")
+    if "host" in metafunc.fixturenames and all(
+        mark.args[0] != "host" for mark in marks
+    ):
         metafunc.parametrize("host", HOSTS, indirect=True)
 
 
@@ -344,9 +348,8 @@ def test_a_shutdown_need_not_wait(host, make):
     assert held.ended.wait(20)
 
 
+@pytest.mark.parametrize("host", LOOPS, indirect=True)
 def test_a_shutdown_on_the_loop_does_not_hold_it_up(host, make):
-    if not host.loops:
-        pytest.skip("there is no loop to hold up")
     held, over = Held(), threading.Event()
     scheduler = make()
     scheduler.add_listener(lambda event: over.set(), codes.EVENT_SCHEDULER_SHUTDOWN)
@@ -392,6 +395,47 @@ def test_a_scheduler_can_be_started_again(host, make):
         runs.wait()
         host.call(scheduler.shutdown)
     assert len(runs.times) == 3
+
+
+def test_a_start_waits_for_bodies_that_an_earlier_life_left_running(host, make):
+    held, runs = Held(), Runs()
+    scheduler = make()
+    host.start(scheduler)
+    scheduler.add_job(held.body)
+    assert held.began.wait(20)
+    scheduler.shutdown(wait=False)
+    threading.Timer(0.05, held.release.set).start()
+    host.start(scheduler)
+    if not (host.loops and any(s.blocking for s in scheduler._jobstores.values())):
+        host.call(scheduler.add_job, runs.plain)
+    else:
+        host.twin(scheduler, "add_job", runs.plain)
+    runs.wait()
+    assert held.ended.is_set()
+    scheduler.shutdown()
+
+
+@pytest.mark.parametrize("host", ["asyncio", "tornado"], indirect=True)
+def test_coroutines_that_a_shutdown_ends_do_not_hold_up_a_start(host, make):
+    runs, began = Runs(), threading.Event()
+
+    async def body():
+        began.set()
+        await asyncio.Event().wait()
+
+    scheduler = make()
+    host.start(scheduler)
+    scheduler.add_job(body)
+    assert began.wait(20)
+
+    def restart():
+        scheduler.shutdown(wait=False)
+        scheduler.start()
+
+    host.call(restart)
+    scheduler.add_job(runs.coroutine)
+    runs.wait()
+    scheduler.shutdown()
 
 
 def test_draining_hands_back_nothing_and_waits(host, make):
@@ -450,29 +494,18 @@ def test_a_job_store_that_fails_and_comes_back(host, make, store):
     scheduler.shutdown()
 
 
-class Fatal(SystemExit):
-    """What ends a program, and so a scheduler's loop."""
-
-
-def test_a_loop_that_cannot_go_on_is_noticed(host, make, store):
-    if host.kind == "background":
-        pytest.skip(
-            "its thread's error is pytest's to report; the blocking one's is not"
-        )
-
-    def claim(free, now=None):
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_loop_that_cannot_go_on_is_noticed(host, make):
+    def fail(*args):
         raise OSError("nothing works")
 
     scheduler = make()
-    # Not what a job store raises, for that is tried again.
-    scheduler._process_store = claim
+    # What a job store raises is tried again, so it is the scheduler's own step.
+    scheduler._process_store = fail
     if host.kind == "blocking":
         with pytest.raises(OSError, match="nothing works"):
             scheduler.start()
     else:
-        if not store.blocking:
-            # The loop's own handling of errors is the application's affair.
-            host.expects_errors = True
         host.start(scheduler)
         for _ in range(2000):
             if scheduler.failure is not None:

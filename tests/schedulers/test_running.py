@@ -291,6 +291,54 @@ def test_a_scheduler_that_is_being_started_is_running():
     run_async(main)
 
 
+def test_a_scheduler_serves_one_loop_after_another():
+    scheduler = AsyncIOScheduler(timezone="UTC")
+
+    async def life():
+        ran = asyncio.Event()
+
+        async def body():
+            ran.set()
+
+        scheduler.add_jobstore(SlowStore(), "default")
+        scheduler.start()
+        await scheduler.aadd_job(body)
+        await ran.wait()
+        # And the loop ends at once, in the middle of a tick.
+        scheduler.shutdown()
+        scheduler.remove_jobstore("default", shutdown=False)
+
+    for _ in range(3):
+        run_async(life)
+    assert scheduler.failure is None
+
+
+def test_serving_goes_on_until_the_scheduler_is_shut_down():
+    for store in (MemoryJobStore(), SlowStore()):
+        steps = []
+        scheduler = AsyncIOScheduler(jobstores={"default": store}, timezone="UTC")
+
+        async def body(steps=steps, scheduler=scheduler):
+            steps.append("body")
+            scheduler.shutdown()
+
+        scheduler.add_job(body)
+        scheduler.serve()
+        assert steps == ["body"]
+        assert not scheduler.running
+
+
+def test_serving_ends_with_the_error_of_a_loop_that_cannot_go_on():
+    for base in (MemoryJobStore, SlowStore):
+        store = type("Fatal", (Fatal, base), {})()
+        scheduler = AsyncIOScheduler(jobstores={"default": store}, timezone="UTC")
+        with pytest.raises(SystemExit, match="out of memory"):
+            scheduler.serve()
+    scheduler = AsyncIOScheduler(jobstores={"default": Unreachable()}, timezone="UTC")
+    with pytest.raises(OSError, match="no route"):
+        scheduler.serve()
+
+
 def test_an_error_in_a_tick_beside_the_loop_is_noticed():
     class FatalDatabase(Fatal):
         blocking = True

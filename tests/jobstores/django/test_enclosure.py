@@ -13,6 +13,7 @@ from django_apscheduler.executors.base import CurrentRun, run_body
 from django_apscheduler.executors.children import TAKEN_OVER, Call, run_call
 from django_apscheduler.executors.debug import DebugExecutor
 from django_apscheduler.models import DjangoJobExecution, SchedulerProcess
+from django_apscheduler.schedulers.plugins import load_plugin
 from django_apscheduler.schedulers.remote import RemoteScheduler
 from tests.jobstores.django.support import NOON, add, log, make_store
 
@@ -126,6 +127,21 @@ def test_what_cannot_be_kept_is_refused_when_the_job_is_added(options, obstacle)
     given = {"func": write, "args": ["x"], "trigger": "interval", "minutes": 1}
     with pytest.raises(ValueError, match=rf"transactional=True: {obstacle}"):
         remote.add_job(**{**given, **options}, transactional=True)
+
+
+@pytest.mark.parametrize("kind", ["tornado", "twisted"])
+def test_loops_of_other_frameworks_cannot_keep_it_either(kind):
+    pytest.importorskip(kind)
+    cls = load_plugin("executors", kind)
+    with pytest.raises(ValueError, match='executor "loop" does not run bodies'):
+        scheduler(loop=cls()).add_job(
+            write,
+            "interval",
+            args=["x"],
+            minutes=1,
+            executor="loop",
+            transactional=True,
+        )
 
 
 def test_what_cannot_be_kept_is_refused_when_the_job_is_changed():
