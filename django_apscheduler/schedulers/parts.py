@@ -87,7 +87,8 @@ class PartMethods(SchedulerState):
         :raises KeyError: when there is none by that alias
         """
         store = self._lookup_jobstore(alias)
-        if shutdown and self.state != STATE_STOPPED:
+        if self.state != STATE_STOPPED:
+            # It waits for the tick under way, too.
             self._check_off_loop(store, "remove_jobstore")
         with self._tick_lock, self._parts_lock:
             store = self._lookup_jobstore(alias)

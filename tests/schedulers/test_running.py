@@ -292,7 +292,8 @@ def test_a_scheduler_that_is_being_started_is_running():
 
 
 def test_a_scheduler_serves_one_loop_after_another():
-    scheduler = AsyncIOScheduler(timezone="UTC")
+    stores = {"default": SlowStore()}
+    scheduler = AsyncIOScheduler(jobstores=stores, timezone="UTC")
 
     async def life():
         ran = asyncio.Event()
@@ -300,16 +301,20 @@ def test_a_scheduler_serves_one_loop_after_another():
         async def body():
             ran.set()
 
-        scheduler.add_jobstore(SlowStore(), "default")
         scheduler.start()
         await scheduler.aadd_job(body)
         await ran.wait()
+        scheduler.wakeup()
+        while scheduler._ticking is None:
+            await asyncio.sleep(0.001)
         # And the loop ends at once, in the middle of a tick.
         scheduler.shutdown()
-        scheduler.remove_jobstore("default", shutdown=False)
 
     for _ in range(3):
         run_async(life)
+        if scheduler._ticking is not None:
+            # When it is over there is no loop to tell.
+            scheduler._ticking.result(20)
     assert scheduler.failure is None
 
 
