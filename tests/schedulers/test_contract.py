@@ -512,3 +512,7 @@ def test_a_loop_that_cannot_go_on_is_noticed(host, make):
                 break
             threading.Event().wait(0.005)
     assert str(scheduler.failure) == "nothing works"
+    for thread in threading.enumerate():
+        if thread.name == "APScheduler":
+            # Its error is this test's.
+            thread.join(20)
