@@ -229,30 +229,32 @@ class BaseScheduler(PartMethods, TickMethods, JobMethods):
                 # Registered with atexit, say, before the fork. It runs in the parent.
                 return
             raise SchedulerNotRunningError
-        wait = wait and current_run() is None
+        # From inside a body, the waiting is done later and elsewhere.
+        later = not wait or current_run() is not None
         self.state = STATE_STOPPED
-        self._shut_down(wait)
+        self._shut_down(wait, later)
 
-    def _shut_down(self, wait: bool) -> None:
+    def _shut_down(self, wait: bool, later: bool) -> None:
         self._retire()
         self.wakeup()
-        if wait:
-            self._finish(wait=True)
-        else:
+        if not wait:
             for executor in self._executors.values():
                 executor.shutdown(wait=False)
-            self._finish_later()
+        if later:
+            self._finish_later(wait)
+        else:
+            self._finish(wait)
         self._logger.info("Scheduler has been shut down")
         self._dispatch_event(SchedulerEvent(EVENT_SCHEDULER_SHUTDOWN))
 
-    def _finish_later(self) -> None:
+    def _finish_later(self, wait: bool) -> None:
         if self.running_jobs():
             self._finisher = threading.Thread(
-                target=self._finish, name="apscheduler-finish"
+                target=self._finish, args=(wait,), name="apscheduler-finish"
             )
             self._finisher.start()
         else:
-            self._finish()
+            self._finish(wait)
 
     def _finish(self, wait: bool = False) -> None:
         with self._tick_lock:

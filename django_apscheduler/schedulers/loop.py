@@ -180,17 +180,17 @@ class LoopScheduler(BaseScheduler):
         self.wait_until_started()
         return self.state != STATE_STOPPED
 
-    def _shut_down(self, wait: bool) -> None:
+    def _shut_down(self, wait: bool, later: bool) -> None:
         self._call_soon(self._stop_timer)
         end = super()._shut_down
         if self._on_loop() and (self._waits() or (wait and self.running_jobs())):
             # The loop is not held up; the interpreter waits for the thread beside it.
-            self._ending = self._do_beside(end, wait)
+            self._ending = self._do_beside(end, wait, later)
             self._ending.add_done_callback(self._complain)
         else:
             if self._up is not None and not _is_beside(self):
                 self._up.exception()
-            end(wait)
+            end(wait, later)
 
     def _finish(self, wait: bool = False) -> None:
         super()._finish(wait)

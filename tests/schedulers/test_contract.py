@@ -386,6 +386,31 @@ def test_a_body_may_shut_the_scheduler_down(host, make):
     assert not scheduler.running
 
 
+def test_a_body_that_shuts_the_scheduler_down_goes_on_to_its_end(host, make):
+    outcomes, told = [], threading.Event()
+    scheduler = make()
+
+    def listen(event):
+        outcomes.append(event.exception or event.retval)
+        told.set()
+
+    async def body():
+        scheduler.shutdown()
+        if host.kind == "twisted":
+            await later(0.01)
+        else:
+            await asyncio.sleep(0.01)
+        return "ended"
+
+    if host.kind == "twisted":
+        from tests.executors.reactor_bodies import later
+    scheduler.add_listener(listen, codes.EVENT_JOB_EXECUTED | codes.EVENT_JOB_ERROR)
+    host.start(scheduler)
+    scheduler.add_job(body)
+    assert told.wait(20)
+    assert outcomes == ["ended"]
+
+
 def test_a_scheduler_can_be_started_again(host, make):
     runs = Runs()
     scheduler = make()

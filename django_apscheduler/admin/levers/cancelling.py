@@ -50,7 +50,7 @@ def remedy(alias: str) -> str:
             "RunCancelled wherever it is; if it goes on for five more seconds its "
             "process is killed. What it had done outside the database stays done."
         ) % {"executor": alias}
-    if "asyncio" in kind:
+    if any(loop in kind for loop in ("asyncio", "tornado", "twisted")):
         return gettext(
             "On the executor “%(executor)s” a coroutine gets CancelledError at its "
             "next await. A plain function runs on a thread, which nobody can stop: it "

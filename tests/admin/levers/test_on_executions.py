@@ -227,6 +227,8 @@ class CancelTest(RunCase):
             "threads": {"type": "threadpool"},
             "pool": {"type": "processpool"},
             "loop": {"type": "asyncio"},
+            "web": {"type": "tornado"},
+            "reactor": {"type": "twisted"},
             "object": {
                 "class": "django_apscheduler.executors.pool:ProcessPoolExecutor"
             },
@@ -239,6 +241,8 @@ class CancelTest(RunCase):
                 ("pool", "its process is killed"),
                 ("object", "its process is killed"),
                 ("loop", "CancelledError at its next await"),
+                ("web", "CancelledError at its next await"),
+                ("reactor", "CancelledError at its next await"),
                 ("celery", "which nobody can stop. The run is told"),
                 ("gone", "how it ends a run is its own affair"),
             ):
