@@ -413,6 +413,7 @@ class BaseScheduler(PartMethods, TickMethods, JobMethods):
         Job stores stay open for writing. `start` makes it a scheduler of the child's.
         """
         self._lock, self._tick_lock = threading.RLock(), threading.RLock()
+        self._parts_lock = threading.RLock()
         for part in (*self._executors.values(), *self._jobstores.values()):
             # Parts that are not derived from ours may know nothing of forks.
             if hasattr(part, "disown"):

@@ -171,9 +171,16 @@ class LoopScheduler(BaseScheduler):
         self.start(paused)
         return self._off_loop(self.wait_until_started)
 
+    def disown(self) -> None:
+        super().disown()
+        # Their threads are the parent's.
+        self._beside = self._calls = self._up = self._ending = None
+        self._ticking = self._timer = None
+        self._serving = False
+
     def _opens_stores(self) -> bool:
         if self.state == STATE_STOPPED:
-            return False
+            return super()._opens_stores()
         if not self._is_up() and self._on_loop() and not self._waits():
             # The start waits for an earlier life's end, and will add it.
             return False

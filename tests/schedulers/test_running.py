@@ -1,6 +1,7 @@
 """The schedulers that run by themselves: blocking, background, asyncio, remote."""
 
 import asyncio
+import os
 import subprocess
 import sys
 import threading
@@ -342,6 +343,31 @@ def test_serving_ends_with_the_error_of_a_loop_that_cannot_go_on():
     scheduler = AsyncIOScheduler(jobstores={"default": Unreachable()}, timezone="UTC")
     with pytest.raises(OSError, match="no route"):
         scheduler.serve()
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_a_fork_of_a_process_with_a_scheduler_on_a_loop_only_writes():
+    async def main():
+        scheduler = AsyncIOScheduler(jobstores={"default": SlowStore()}, timezone="UTC")
+        await scheduler.astart()
+        await scheduler.aadd_job(print, "interval", hours=1, id="a")
+        await asyncio.to_thread(fork, scheduler)
+        assert [job.id for job in await scheduler.aget_jobs()] == ["a"]
+        await scheduler.ashutdown()
+
+    def fork(scheduler):
+        child = os.fork()
+        if child == 0:
+            # With threads of its own; those of the parent are not here.
+            scheduler.add_job(print, "interval", hours=1, id="b")
+            found = {job.id for job in scheduler.get_jobs()}
+            ended = threading.Event()
+            scheduler._do_beside(ended.set)
+            ok = found == {"a", "b"} and not scheduler.running and ended.wait(5)
+            os._exit(0 if ok else 1)
+        assert os.waitpid(child, 0)[1] == 0
+
+    run_async(main)
 
 
 def test_an_error_in_a_tick_beside_the_loop_is_noticed():
