@@ -119,9 +119,14 @@ class LoopScheduler(BaseScheduler):
         clock.call_when_moved(self.wakeup)
         state = STATE_PAUSED if paused else STATE_RUNNING
         if self._waits() or self._is_ending():
+            # First, for whoever sees the scheduler running is to wait for it.
+            up: Future = Future()
+            self._up = up
+            up.add_done_callback(lambda _: self._call_soon(self._came_up))
             self.state = state
-            self._up = self._do_beside(self._start_beside)
-            self._up.add_done_callback(lambda _: self._call_soon(self._came_up))
+            self._do_beside(self._start_beside).add_done_callback(
+                lambda done: _pass_on(done, up)
+            )
             return
         self._up = None
         self._await_end()
@@ -352,6 +357,14 @@ class LoopScheduler(BaseScheduler):
 
 #: Which scheduler's work beside its loop the current thread is doing.
 _working = threading.local()
+
+
+def _pass_on(done: Future, up: Future) -> None:
+    error = done.exception()
+    if error is None:
+        up.set_result(None)
+    else:
+        up.set_exception(error)
 
 
 def _is_beside(scheduler: LoopScheduler) -> bool:
