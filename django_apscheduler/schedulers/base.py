@@ -421,6 +421,8 @@ class BaseScheduler(PartMethods, TickMethods, JobMethods):
         if self.state == STATE_STOPPED:
             self._pid = None
         self.state = STATE_STOPPED
+        # What the parent has told of an earlier fork says nothing of this one.
+        self._fork_told = False
         self._settlers = {}
         self._finisher = None
 

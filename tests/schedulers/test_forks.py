@@ -60,6 +60,23 @@ print("parent", [job.id for job in scheduler.get_jobs()])
 """
 
 
+SEVERAL = """
+import logging, os, sys
+from django_apscheduler.schedulers.background import BackgroundScheduler
+
+logging.basicConfig(format="%(levelname)s %(message)s", stream=sys.stdout)
+scheduler = BackgroundScheduler(timezone="UTC")
+scheduler.start()
+for number in range(3):
+    child = os.fork()
+    if not child:
+        scheduler.add_job(print, "interval", hours=1)
+        os._exit(0)
+    os.waitpid(child, 0)
+scheduler.shutdown()
+"""
+
+
 def run(script: str, *arguments: str) -> list[str]:
     """Return the lines that a program prints, its children's among them."""
     done = subprocess.run(
@@ -92,3 +109,8 @@ def test_a_child_may_start_the_scheduler_anew():
     lines = run(MEMORY, "restart")
     assert "child True" in lines
     assert "parent 0 True True" in lines
+
+
+def test_each_of_several_children_is_told():
+    lines = run(SEVERAL)
+    assert len([line for line in lines if line.startswith("ERROR")]) == 3

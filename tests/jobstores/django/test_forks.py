@@ -12,7 +12,7 @@ from django_apscheduler.models import DjangoJob, SchedulerProcess
 pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 
 FORK = """
-import atexit, logging, os, sys, threading, time
+import atexit, logging, os, signal, sys, threading, time
 import django
 
 django.setup()
@@ -31,17 +31,23 @@ scheduler.start()
 atexit.register(scheduler.shutdown)
 store = scheduler._jobstores["default"]
 private = [c._wrapper for c in (store.claiming, store.settling, store.beating)]
-child = os.fork()
-if not child:
-    import faulthandler, signal
-    signal.alarm(30)  # instead of waiting for ever, and says where it waits
-    faulthandler.dump_traceback_later(15, file=sys.stdout)
-    scheduler.add_job("os:getpid", id="by-the-inherited")
-    get_scheduler().add_job("os:getpid", id="by-get-scheduler")
-    print("child", connection.connection is not inherited, flush=True)
-    scheduler.shutdown()
-    sys.exit(0)
-status = os.waitpid(child, 0)[1]
+# SQLite has locks of its own, in C, which a child finds held for ever when a thread of the
+# parent was inside SQLite: there it takes a few children until one had luck.
+for attempt in range(5 if connection.vendor == "sqlite" else 1):
+    child = os.fork()
+    if not child:
+        import faulthandler
+        signal.alarm(10)  # instead of waiting for ever
+        if connection.vendor != "sqlite":
+            faulthandler.dump_traceback_later(8, file=sys.stdout)
+        scheduler.add_job("os:getpid", id=f"by-the-inherited-{attempt}")
+        get_scheduler().add_job("os:getpid", id=f"by-get-scheduler-{attempt}")
+        print("child", connection.connection is not inherited, flush=True)
+        scheduler.shutdown()
+        sys.exit(0)
+    status = os.waitpid(child, 0)[1]
+    if status != signal.SIGALRM:
+        break
 deadline = time.monotonic() + 30
 while DjangoJob.objects.filter(state="active").exists():
     assert time.monotonic() < deadline
@@ -63,7 +69,7 @@ def test_a_child_uses_no_connection_of_the_parents_and_retires_nobody(
         env=child_environment,
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=110,
     )
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     lines = done.stdout.splitlines()
@@ -75,7 +81,9 @@ def test_a_child_uses_no_connection_of_the_parents_and_retires_nobody(
         "parent True",
     ], done.stdout
     errors = [line for line in lines if not line.startswith(("child", "parent"))]
-    assert len(errors) == 1, done.stdout
-    assert "is a fork of the one that started the scheduler" in errors[0]
+    # One for each child that got that far.
+    assert errors, done.stdout
+    for error in errors:
+        assert "is a fork of the one that started the scheduler" in error
     assert set(DjangoJob.objects.values_list("state", flat=True)) == {"finished"}
     assert SchedulerProcess.objects.get().state == SchedulerProcess.State.DEAD
