@@ -193,6 +193,8 @@ _LONGEST = {
     "executor": 100,
     "token": 255,
     "requested_by": 255,
+    "paused_by": 255,
+    "pause_reason": 255,
 }
 #: The largest number that an integer column holds.
 LARGEST = 2**31 - 1

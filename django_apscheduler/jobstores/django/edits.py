@@ -558,7 +558,12 @@ class Edits:
 
     @repeated
     def set_paused(self, paused: bool, by: str, reason: str) -> None:
-        """Pause or resume all schedulers of this database."""
+        """
+        Pause or resume all schedulers of this database.
+
+        :raises ValueError: when a text is too long
+        """
+        rows.check_room({"paused_by": by, "pause_reason": reason})
         with self.editing():
             SchedulerControl.objects.using(self.store.using).update_or_create(
                 pk=SchedulerControl.ROW,

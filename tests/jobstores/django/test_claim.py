@@ -433,6 +433,14 @@ def test_while_all_is_paused_nothing_is_claimed_and_nothing_lost():
     assert len(store.claim_due({"default": 5}, NOON).runs) == 1
 
 
+def test_a_reason_that_does_not_fit_pauses_nothing():
+    store = make_store()
+    add(store)
+    with pytest.raises(ValueError, match="pause_reason must have at most 255"):
+        store.pause_all("ann", "r" * 256)
+    assert len(store.claim_due({"default": 5}, NOON).runs) == 1
+
+
 def test_marked_jobs_ask_for_a_written_start():
     store = make_store()
     add(store, on_lost="mark")
