@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -222,8 +223,10 @@ class BaseJobStore(ABC):
             self._claim_asked_for(room, now, batch)
             try:
                 self._claim_due(room, now, batch)
+                # What was skipped took no slot, and no end of a body will tell of it.
+                taken = Counter(run.job.executor for run in batch.runs)
                 batch.next_run_time = self.get_next_claimable_time(
-                    [alias for alias, slots in room.items() if slots > 0]
+                    [alias for alias, slots in free.items() if slots > taken[alias]]
                 )
             except Exception:
                 if not (batch.runs or batch.skipped or batch.removed or batch.broken):

@@ -186,6 +186,14 @@ def test_a_job_that_runs_already_is_skipped_at_its_limit_until_it_ends(store):
     assert len(store.claim_due(free, NOON + 3 * MINUTE).runs) == 1
 
 
+def test_a_skipped_run_takes_no_slot_and_the_next_one_is_known(store):
+    store.add_job(make("a", trigger=IntervalTrigger(minutes=1), max_instances=1))
+    assert len(store.claim_due({"default": 1}, NOON).runs) == 1
+    batch = store.claim_due({"default": 1}, NOON + 10 * MINUTE)
+    assert (batch.runs, len(batch.skipped) > 0) == ([], True)
+    assert batch.next_run_time == store.lookup_job("a").next_run_time
+
+
 def test_run_times_in_succession_are_one_instance(store):
     store.add_job(make("a", coalesce=False))
     free = {"default": 9}
