@@ -39,7 +39,9 @@ class DjangoApschedulerConfig(AppConfig):
 
         util.set_default_timezone(default_timezone)
         signing.set_default_keys(keys)
-        base.add_run_hooks(connections.before_work, connections.after_work)
+        base.add_run_hooks(
+            connections.before_work, connections.after_work, connections.end_worker
+        )
         if SET_UP_CHILD not in children.child_initializers:
             children.child_initializers.append(SET_UP_CHILD)
         events.add_hook(signals.send)

@@ -9,15 +9,21 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from asgiref.sync import SyncToAsync
 from django.db import connections
 from django.db.backends.signals import connection_created
 from django.dispatch import receiver
+
+from django_apscheduler.offhub import off_hub_class, stops_greenlets
+from django_apscheduler.patched import gevent_patched
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +43,44 @@ class _Thread(threading.local):
         self.kept: list[Any] = []
 
 
-_thread = _Thread()
+class _ByGreenlet:
+    """
+    A `threading.local` of which greenlets that run bodies have one each.
+
+    Where gevent has patched the process all of Django's are like this. Where it has not,
+    its greenlets share their thread's, and what one of them did between two statements
+    would end up in another one's transaction.
+
+    :param by_thread: what everything but those greenlets uses
+    """
+
+    def __init__(self, by_thread: Any, make: Callable[[], Any]):
+        self.__dict__.update(_by_thread=by_thread, _make=make, _own=WeakKeyDictionary())
+
+    def _mine(self) -> Any:
+        return self._own.get(_greenlet.getcurrent(), self._by_thread)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._mine(), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._mine(), name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self._mine(), name)
+
+    def _begin(self) -> None:
+        self._own.setdefault(_greenlet.getcurrent(), self._make())
+
+    def _is_own(self) -> bool:
+        return _greenlet.getcurrent() in self._own
+
+    def _end(self) -> None:
+        self._own.pop(_greenlet.getcurrent(), None)
+
+
+_thread: Any = _Thread()
+_greenlet: Any = None
 _busy_lock = threading.Lock()
 _busy = 0
 
@@ -65,6 +108,11 @@ def before_work() -> None:
     (a view that adds a job), in the middle of reading from its connection.
     """
     global _busy
+    if _in_greenlet():
+        if gevent_patched():
+            _let_greenlets_go_on()
+        else:
+            _separate()
     if not _thread.marks:
         with _busy_lock:
             _busy += 1
@@ -94,6 +142,48 @@ def after_work() -> None:
         with _busy_lock:
             _busy -= 1
     _after_async_work()
+
+
+def end_worker() -> None:
+    """Close all connections of a greenlet that ends, however young they are."""
+    separate = isinstance(_thread, _ByGreenlet) and _thread._is_own()
+    if not (separate or gevent_patched()):
+        # It has run nothing itself, and the thread's are in the hands of others.
+        return
+    for connection in connections.all(initialized_only=True):
+        connection.close()
+    _thread.kept = []
+    if separate:
+        handler: Any = connections
+        _thread._end()
+        handler._connections._end()
+
+
+def _in_greenlet() -> bool:
+    """Tell whether this is a greenlet that runs bodies."""
+    module = sys.modules.get("greenlet")
+    return module is not None and hasattr(module.getcurrent(), "runs_bodies")
+
+
+def _let_greenlets_go_on() -> None:
+    """Have this greenlet's queries stop no other, whatever the driver."""
+    for alias in connections:
+        ordinary = connections[alias]
+        if ordinary.connection is None and stops_greenlets(ordinary):
+            kind = off_hub_class(type(ordinary))
+            connections[alias] = kind(ordinary.settings_dict, alias)
+
+
+def _separate() -> None:
+    """Give the greenlet connections of its own."""
+    global _greenlet, _thread
+    handler: Any = connections
+    if _greenlet is None:
+        _greenlet = sys.modules["greenlet"]
+        _thread = _ByGreenlet(_thread, _Thread)
+        handler._connections = _ByGreenlet(handler._connections, SimpleNamespace)
+    _thread._begin()
+    handler._connections._begin()
 
 
 @contextmanager

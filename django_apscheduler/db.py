@@ -30,6 +30,7 @@ from django.dispatch import receiver
 from django.utils import timezone as django_timezone
 
 from django_apscheduler import clock
+from django_apscheduler.offhub import off_hub_class, stops_greenlets
 
 logger = logging.getLogger(__name__)
 
@@ -575,7 +576,10 @@ def private_wrapper(ordinary: Any) -> Any:
         extra["isolation_level"] = "read committed"
         # Django 4.2 would take MySQL's old "utf8", to which emoji are an error.
         extra.setdefault("charset", "utf8mb4")
-    wrapper = type(ordinary)(options, ordinary.alias)
+    kind = type(ordinary)
+    if stops_greenlets(ordinary):
+        kind = off_hub_class(kind)
+    wrapper = kind(options, ordinary.alias)
     wrapper.apscheduler_private = True
     # Used by one thread at a time, though not always the same; see PrivateConnection.
     wrapper.inc_thread_sharing()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import re
 import sys
@@ -380,8 +379,3 @@ def close_old_connections(func: Callable) -> Callable:
     The earlier django-apscheduler needed this decorator; code that has it may keep it.
     """
     return func
-
-
-def run_coroutine(coroutine: Any) -> Any:
-    """Run ``coroutine`` to its end on an event loop of its own and return its value."""
-    return asyncio.run(coroutine)

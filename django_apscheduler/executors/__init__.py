@@ -7,5 +7,6 @@ EXECUTORS = {
     "asyncio": "django_apscheduler.executors.asyncio:AsyncIOExecutor",
     "tornado": "django_apscheduler.executors.tornado:TornadoExecutor",
     "twisted": "django_apscheduler.executors.twisted:TwistedExecutor",
+    "gevent": "django_apscheduler.executors.gevent:GeventExecutor",
     "debug": "django_apscheduler.executors.debug:DebugExecutor",
 }

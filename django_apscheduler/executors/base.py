@@ -29,8 +29,8 @@ from django_apscheduler.jobstores.base import (
     Run,
     RunTakenOver,
 )
+from django_apscheduler.patched import run_coroutine
 from django_apscheduler.serialization import resolve_arguments, waits_to_resolve
-from django_apscheduler.util import run_coroutine
 
 if TYPE_CHECKING:
     from django_apscheduler.job import Job
@@ -119,20 +119,32 @@ def current_run() -> CurrentRun | None:
 
 _before_run: list[Callable[[], None]] = []
 _after_run: list[Callable[[], None]] = []
+_at_worker_end: list[Callable[[], None]] = []
 
 
 def add_run_hooks(
-    before: Callable[[], None] | None = None, after: Callable[[], None] | None = None
+    before: Callable[[], None] | None = None,
+    after: Callable[[], None] | None = None,
+    ending: Callable[[], None] | None = None,
 ) -> None:
     """
     Call ``before`` and ``after`` around every body, in the worker that runs it.
 
-    Adding the same hook twice is adding it once.
+    ``ending`` is called by a worker that runs no other body, as greenlets do not. Adding
+    the same hook twice is adding it once.
     """
     if before is not None and before not in _before_run:
         _before_run.append(before)
     if after is not None and after not in _after_run:
         _after_run.append(after)
+    if ending is not None and ending not in _at_worker_end:
+        _at_worker_end.append(ending)
+
+
+def worker_ends() -> None:
+    """Call the hooks for a worker that has run its last body."""
+    for hook in _at_worker_end:
+        _call_quietly(hook)
 
 
 def call_between_hooks(func: Callable, *args: Any, **kwargs: Any) -> Any:

@@ -28,6 +28,7 @@ from django_apscheduler.jobstores.base import (
     Run,
     RunTakenOver,
 )
+from django_apscheduler.patched import gevent_patched
 from django_apscheduler.util import ref_to_obj
 
 #: References (``module:callable``) of what each process of a pool calls at its start.
@@ -93,6 +94,10 @@ class Child:
         references = tuple(child_initializers)
         with self._starting:
             self._pipe, theirs = context.Pipe()
+            if gevent_patched():
+                # gevent makes sockets that do not wait, and these are made of such.
+                os.set_blocking(self._pipe.fileno(), True)
+                os.set_blocking(theirs.fileno(), True)
             self._process = context.Process(  # type: ignore[attr-defined]
                 target=serve,
                 args=(theirs, references, list(sys.path), initializer, initargs),

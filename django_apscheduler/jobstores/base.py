@@ -189,6 +189,14 @@ class BaseJobStore(ABC):
     def shutdown(self) -> None:
         """Free what the store holds; called when the scheduler shuts down."""
 
+    def in_transaction(self) -> bool:
+        """Tell whether what the caller does here is part of a transaction of its own."""
+        return False
+
+    def aside(self) -> AbstractContextManager[None]:
+        """Have the block's calls wait without stopping gevent's other greenlets."""
+        return nullcontext()
+
     def disown(self) -> None:
         """
         Let go of what belongs to the parent; called in the child of a fork.

@@ -27,4 +27,5 @@ SCHEDULERS = {
     "tornado": "django_apscheduler.schedulers.tornado:TornadoScheduler",
     "twisted": "django_apscheduler.schedulers.twisted:TwistedScheduler",
     "qt": "django_apscheduler.schedulers.qt:QtScheduler",
+    "gevent": "django_apscheduler.schedulers.gevent:GeventScheduler",
 }

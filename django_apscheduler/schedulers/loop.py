@@ -206,7 +206,9 @@ class LoopScheduler(BaseScheduler):
 
     def _finish(self, wait: bool = False) -> None:
         super()._finish(wait)
-        self.leave()
+        # Started again while its last bodies ended, it lives on.
+        if self.state == STATE_STOPPED:
+            self.leave()
 
     def _await_idle(self, executor: BaseExecutor) -> None:
         stopped = 0.0

@@ -136,3 +136,14 @@ def rest(path, seconds):
 
 def cancel_oneself():
     raise base.RunCancelled("on a whim")
+
+
+def wait_in_a_greenlet(path):
+    """Wait as gevent's programs do, until the greenlet is told to end."""
+    import gevent
+
+    appear(path)
+    try:
+        gevent.sleep(600)
+    finally:
+        appear(f"{path}.end")

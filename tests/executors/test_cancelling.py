@@ -69,6 +69,7 @@ MAKE = {
     "asyncio": AsyncIOExecutor,
     "tornado": EXECUTORS["tornado"],
     "twisted": on_reactor,
+    "gevent": EXECUTORS["gevent"],
 }
 
 
@@ -85,6 +86,8 @@ MAKE = {
         ("twisted", REACTOR_BODIES + "wait_on_reactor"),
         ("twisted", REACTOR_BODIES + "yield_on_reactor"),
         ("twisted", REACTOR_BODIES + "answer_later"),
+        ("gevent", bodies.work_until_cancelled),
+        ("gevent", bodies.wait_in_a_greenlet),
         ("processpool", bodies.rest),
         ("processpool", bodies.wait_until_cancelled),
     ],
@@ -156,6 +159,7 @@ def test_a_run_that_waits_for_a_worker_is_cancelled_at_once(start, tmp_path, kin
         ("asyncio", bodies.wait_until_cancelled),
         ("tornado", bodies.wait_until_cancelled),
         ("twisted", REACTOR_BODIES + "wait_on_reactor"),
+        ("gevent", bodies.wait_in_a_greenlet),
     ],
 )
 def test_of_several_run_times_each_is_cancelled_by_itself(start, tmp_path, kind, body):
@@ -265,7 +269,7 @@ def test_unknown_options_of_a_process_pool_are_refused():
 # The lease, just before a body.
 
 
-@pytest.mark.parametrize("kind", ["processpool", "asyncio"])
+@pytest.mark.parametrize("kind", ["processpool", "asyncio", "gevent"])
 def test_a_body_that_gets_its_turn_after_the_lease_asks_once_more(
     start, tmp_path, kind
 ):

@@ -71,6 +71,13 @@ def made_of(module, name, *args):
     return make
 
 
+def gevent_executor(max_workers=50):
+    pytest.importorskip("gevent", reason="needs gevent: pip install -e '.[gevent]'")
+    from django_apscheduler.executors.gevent import GeventExecutor
+
+    return GeventExecutor(max_workers)
+
+
 EXECUTORS = {
     "debug": DebugExecutor,
     "threadpool": lambda: ThreadPoolExecutor(2),
@@ -78,6 +85,7 @@ EXECUTORS = {
     "asyncio": AsyncIOExecutor,
     "tornado": made_of("tornado", "TornadoExecutor"),
     "twisted": made_of("twisted", "TwistedExecutor", 2),
+    "gevent": gevent_executor,
 }
 
 
@@ -271,7 +279,9 @@ def test_what_is_submitted_after_shutdown_has_failed_and_says_so(threads):
     assert "'threads' has been shut down" in str(outcome.exception)
 
 
-@pytest.mark.parametrize("kind", [ThreadPoolExecutor, ProcessPoolExecutor])
+@pytest.mark.parametrize(
+    "kind", [ThreadPoolExecutor, ProcessPoolExecutor, gevent_executor]
+)
 def test_a_pool_without_workers_is_refused(kind):
     for bad in (0, -1, "many", None, True):
         with pytest.raises(ValueError, match="max_workers must be a whole number"):

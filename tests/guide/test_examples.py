@@ -41,6 +41,7 @@ def run(name: str, *arguments: str, logged: str = "", warnings: str = "error") -
         ("background.py", None),
         ("blocking.py", None),
         ("asyncio_scheduler.py", None),
+        ("gevent_scheduler.py", "gevent"),
         ("tornado_scheduler.py", "tornado"),
         ("twisted_scheduler.py", "twisted"),
         ("qt_scheduler.py", "PySide6"),

@@ -71,7 +71,8 @@ class Waiting(Memory):
 
 
 def test_every_scheduler_takes_part():
-    assert set(HOSTS) == set(SCHEDULERS)
+    # Bodies that hold a thread up, as here, hold up a gevent hub; see test_gevent.
+    assert {*HOSTS, "gevent"} == set(SCHEDULERS)
 
 
 @pytest.fixture(params=[Memory, Waiting], ids=["memory", "waiting"])

@@ -28,7 +28,7 @@ def last_line(code, *lacking):
     return (done.stdout or done.stderr).strip().splitlines()[-1]
 
 
-@pytest.mark.parametrize("name", ["tornado", "twisted"])
+@pytest.mark.parametrize("name", ["gevent", "tornado", "twisted"])
 @pytest.mark.parametrize("kind", ["schedulers", "executors"])
 def test_a_missing_framework_is_named_with_the_remedy(name, kind):
     assert last_line(f"import django_apscheduler.{kind}.{name}", name) == (

@@ -11,10 +11,17 @@ from django.db import connections, transaction
 
 from django_apscheduler.db import PrivateConnection, ensure_usable, writer_lock
 from django_apscheduler.jobstores.django.sql import Statements, statements
+from django_apscheduler.offhub import stops_greenlets
 
 
 class DatabaseAccess(ABC):
     """The part of a store that knows on which connection, and how, it reads and writes."""
+
+    running: bool
+
+    def __init__(self) -> None:
+        #: What `aside` has open and nobody is using; empty unless gevent has patched.
+        self._spare: list[PrivateConnection] = []
 
     @property
     @abstractmethod
@@ -36,6 +43,39 @@ class DatabaseAccess(ABC):
             return
         ensure_usable(ordinary)
         yield ordinary
+
+    def in_transaction(self) -> bool:
+        """Tell whether what the caller does here is part of a transaction of its own."""
+        return connections[self.using].in_atomic_block
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """
+        Have the block's calls wait without stopping gevent's other greenlets.
+
+        On a connection of the store's own, unless the driver knows of gevent, or the
+        caller is in a transaction, which edits have to join.
+        """
+        ordinary = connections[self.using]
+        if ordinary.in_atomic_block or not stops_greenlets(ordinary):
+            yield
+            return
+        try:
+            own = self._spare.pop()
+        except IndexError:
+            own = PrivateConnection(self.using)
+        try:
+            with own:
+                yield
+        finally:
+            if self.running:
+                self._spare.append(own)
+            else:
+                own.close()
+
+    def _take_spare(self) -> list[PrivateConnection]:
+        spare, self._spare = self._spare, []
+        return spare
 
     def writers(self, connection: Any) -> AbstractContextManager:
         """Return what this process's writers hold one after the other, if anything."""

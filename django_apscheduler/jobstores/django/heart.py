@@ -11,8 +11,10 @@ from django.db import connections
 
 from django_apscheduler import clock
 from django_apscheduler.jobstores.django import backends, orphans
+from django_apscheduler.jobstores.django.lifeline import Lifeline
 from django_apscheduler.jobstores.django.membership import LeaseLost
 from django_apscheduler.jobstores.django.orphans import ADOPTION_SECONDS
+from django_apscheduler.offhub import warn_of_stopped_greenlets
 
 if TYPE_CHECKING:
     from django_apscheduler.jobstores.django.store import DjangoJobStore
@@ -41,6 +43,7 @@ class Heart:
         self._thread = threading.Thread(
             target=self._work, name=f"apscheduler-heart-{store.alias}", daemon=True
         )
+        self._lifeline = Lifeline(store)
         self._renewed = time.monotonic()
         self._holding_off = False
         self._doubtful = False
@@ -49,6 +52,7 @@ class Heart:
         self._retried = float("-inf")
 
     def start(self) -> None:
+        warn_of_stopped_greenlets(connections[self._store.using])
         self._thread.start()
 
     def stop(self) -> None:
@@ -56,6 +60,7 @@ class Heart:
         self._heard.set()
         if self._thread is not threading.current_thread():
             self._thread.join()
+        self._lifeline.stop()
 
     def hear(self) -> None:
         """Look for commands at once instead of with the next beat."""
@@ -110,6 +115,7 @@ class Heart:
         with store.private(store.beating):
             if whole:
                 self._renew()
+                self._lifeline.arm()
             store.commands.deliver()
             if not whole:
                 return

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django_apscheduler.jobstores.django.postgresql import CHANNEL
+from django_apscheduler.offhub import call_driver
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ def listen(
     raw = connection.connection
     raw.autocommit = True
     receive = _receive3 if callable(raw.notifies) else _receive2
-    _execute(raw, f"LISTEN {CHANNEL}")
+    call_driver(connection, _execute, raw, f"LISTEN {CHANNEL}")
     heard = _echo(raw, receive, stop, tell)
     if not heard and not stop.is_set():
         logger.warning(

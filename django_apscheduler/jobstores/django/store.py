@@ -85,6 +85,7 @@ class DjangoJobStore(DatabaseAccess, DatabaseClock, BaseJobStore):
         poll: float = 1.0,
         allow_pickle: bool | None = None,
     ):
+        super().__init__()
         lease, heartbeat, poll = float(lease), float(heartbeat), float(poll)
         if not 0 < heartbeat * 2 <= lease or poll <= 0:
             raise ValueError(
@@ -185,7 +186,8 @@ class DjangoJobStore(DatabaseAccess, DatabaseClock, BaseJobStore):
         self._close_connections()
 
     def _close_connections(self) -> None:
-        for connection in (self.claiming, self.settling, self.beating):
+        own = (self.claiming, self.settling, self.beating)
+        for connection in (*own, *self._take_spare()):
             if connection is not None:
                 connection.close()
         if self._guard is not None:
@@ -200,8 +202,8 @@ class DjangoJobStore(DatabaseAccess, DatabaseClock, BaseJobStore):
         if not self.running:
             return
         self.running = False
-        own = (self.claiming, self.settling, self.beating, self._watch)
-        leave_to_parent(self.using, own)
+        own = (self.claiming, self.settling, self.beating, self._watch, self._heart)
+        leave_to_parent(self.using, (*own, *self._take_spare()))
         self.claiming = self.settling = self.beating = self._running_using = None
         self._heart = self._watch = self._guard = self._upkeep = None
         self.membership, self.here, self._lost = Membership(self), InFlight(), []

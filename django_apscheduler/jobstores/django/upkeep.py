@@ -49,7 +49,7 @@ class Upkeep:
     def _work(self) -> None:
         while not self._stop.wait(UPKEEP_SECONDS):
             try:
-                with clean():
+                with clean(), self._store.aside():
                     self._keep_house()
             except Exception:
                 logger.exception("Housekeeping failed; it is tried again")
