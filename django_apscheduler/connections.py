@@ -262,8 +262,29 @@ def leave_to_parent(alias: str, others: Iterable[Any]) -> None:
 
     :param others: what holds further connections of the parent's
     """
-    _left_to_parent.extend(others)
+    for holder in others:
+        _left_to_parent.append(holder)
+        _mute(getattr(holder, "_wrapper", None))
     for connection in connections.all(initialized_only=True):
         if connection.alias == alias and connection.connection is not None:
             _left_to_parent.append(connection)
+            _mute(connection)
             del connections[alias]
+
+
+def _mute(connection: Any) -> None:
+    """
+    Have the child say nothing on a connection of the parent's, not even at its end.
+
+    Other drivers know whose connection it is. mysqlclient's takes leave of the server
+    when the interpreter ends, which would end the parent's session.
+    """
+    if connection is None or connection.vendor != "mysql":
+        return
+    try:
+        number = connection.connection.fileno()
+    except Exception:
+        # PyMySQL's has none; nor has one that was closed, or being made, meanwhile.
+        return
+    with open(os.devnull, "r+b") as nothing:
+        os.dup2(nothing.fileno(), number)

@@ -202,7 +202,8 @@ class DjangoJobStore(DatabaseAccess, DatabaseClock, BaseJobStore):
         if not self.running:
             return
         self.running = False
-        own = (self.claiming, self.settling, self.beating, self._watch, self._heart)
+        watching = self._watch and self._watch.connection
+        own = (self.claiming, self.settling, self.beating, watching, self._heart)
         leave_to_parent(self.using, (*own, *self._take_spare()))
         self.claiming = self.settling = self.beating = self._running_using = None
         self._heart = self._watch = self._guard = self._upkeep = None
