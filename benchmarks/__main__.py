@@ -23,6 +23,7 @@ from . import (
     memory,
     persistent,
     processes,
+    schedulers,
 )
 from .databases import DATABASES, Databases, Options
 from .environments import (
@@ -37,6 +38,7 @@ from .report import Result, render
 SECTIONS = {
     "cron": cron,
     "memory": memory,
+    "schedulers": schedulers,
     "persistent": persistent,
     "processes": processes,
     "intervals": intervals,
@@ -49,7 +51,14 @@ SECTIONS = {
 }
 
 #: Rounds a section takes unless told otherwise.
-ROUNDS = {"cron": 5, "memory": 5, "persistent": 3, "processes": 3, "adding": 3}
+ROUNDS = {
+    "cron": 5,
+    "memory": 5,
+    "schedulers": 3,
+    "persistent": 3,
+    "processes": 3,
+    "adding": 3,
+}
 
 #: A machine busier than this, in processes that want to run, spoils the figures.
 BUSY = 0.5

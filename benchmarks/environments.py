@@ -22,6 +22,10 @@ CONTENDERS = Path(__file__).resolve().parent / "contenders"
 #: Time zone data and the PostgreSQL driver are the same for all who need them.
 SHARED = ("tzdata", "psycopg2-binary")
 
+#: What the schedulers of other frameworks run on, the same for all who have them.
+#: PySide6 6.12.0 ends Python before 3.12 with "deallocating True or False" sooner or later.
+FRAMEWORKS = ("gevent", "tornado", "twisted", "PySide6-Essentials!=6.12.0")
+
 
 @dataclass(frozen=True)
 class Contender:
@@ -48,7 +52,7 @@ class Contender:
         return self.key == "ours"
 
 
-OURS = ("Django", "django-admin-rangefilter", "tzlocal", *SHARED)
+OURS = ("Django", "django-admin-rangefilter", "tzlocal", *SHARED, *FRAMEWORKS)
 
 CATALOGUE = {
     contender.key: contender
@@ -58,7 +62,7 @@ CATALOGUE = {
             "apscheduler",
             "APScheduler",
             "APScheduler",
-            ("APScheduler==3.11.*", "SQLAlchemy==2.*", *SHARED),
+            ("APScheduler==3.11.*", "SQLAlchemy==2.*", *SHARED, *FRAMEWORKS),
         ),
         Contender(
             "earlier",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tempfile
-from datetime import date, datetime
+from datetime import date, datetime, timezone
 from importlib import import_module
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from benchmarks import (
     persistent,
     postgresql,
     processes,
+    schedulers,
 )
 from benchmarks.__main__ import ours_is_sound, parse
 from benchmarks.conversation import conversations
@@ -301,6 +303,73 @@ def test_every_due_job_runs_once_in_memory():
     assert answer["answer"] > 0
 
 
+FRAMEWORKS = {"tornado": "tornado", "twisted": "twisted", "qt": "PySide6.QtCore"}
+
+
+@pytest.mark.parametrize("case", schedulers.CASES, ids=lambda case: case.label)
+def test_each_scheduler_is_measured_on_its_loop(case):
+    needed = FRAMEWORKS.get(case.kind, case.kind)
+    if case.kind in {*FRAMEWORKS, "gevent"}:
+        pytest.importorskip(
+            needed, reason=f"needs pip install django-apscheduler[{case.kind}]"
+        )
+    runs, p50, p99 = schedulers.measure(environment("ours"), case, quick=True)
+    assert runs > 0
+    # No body begins before it is due, and an occurrence without one is a second late.
+    assert 0 <= p50 <= p99
+    assert p50 < 1_000
+
+
+def test_figures_of_each_scheduler_are_beside_its_counterparts(monkeypatch):
+    answers = {"ours": [900.0, 1.0, 5.0], "apscheduler": [300.0, 2.0, 4.0]}
+
+    def measure(environment, case, quick):
+        if case.kind == "qt" and environment.contender.key == "apscheduler":
+            raise ContenderFailed("no such loop")
+        return answers[environment.contender.key]
+
+    monkeypatch.setattr(schedulers, "measure", measure)
+    cases = [case for case in schedulers.CASES if case.kind in ("blocking", "qt")]
+    monkeypatch.setattr(schedulers, "CASES", cases)
+    environments = {key: environment(key, "3.11") for key in schedulers.CONTENDERS}
+    with Databases([]) as databases:
+        (shown,) = schedulers.run(environments, Options(2, True, databases))
+    cells = [line.split() for line in render(shown).splitlines()]
+    place = cells.index(["BlockingScheduler"])
+    assert cells[place : place + 8] == [
+        ["BlockingScheduler"],
+        ["runs", "a", "second", "900", "300", "(3.0×)"],
+        ["lateness", "p50,", "ms", "1.00", "2.00", "(2.0×)"],
+        ["lateness", "p99,", "ms", "5.00", "4.00", "(0.8×)"],
+        ["QtScheduler"],
+        ["runs", "a", "second", "900", "failed"],
+        ["lateness", "p50,", "ms", "1.00", "–"],
+        ["lateness", "p99,", "ms", "5.00", "–"],
+    ]
+    behind_in = "APScheduler in lateness p99, ms (BlockingScheduler): 0.80×"
+    assert f"! ours is behind {behind_in}" in render(shown)
+    assert "! APScheduler failed in runs a second: no such loop" in render(shown)
+
+
+def test_a_wave_in_which_a_job_runs_twice_or_not_at_all_is_refused(monkeypatch):
+    every = contender("every_scheduler")
+    scheduler = type("Scheduler", (), {"get_jobs": lambda self: []})()
+    now = datetime.now(timezone.utc)
+    for starts, wrong in (
+        ([(0, 1.0), (1, 1.0), (1, 1.1)], "[1]"),
+        ([(0, 1.0), (0, 1.1)], "[0, 1]"),
+    ):
+        monkeypatch.setattr(every, "starts", starts)
+        with pytest.raises(AssertionError, match=re.escape(f"not so: {wrong}")):
+            every.check_wave(scheduler, 2, now)
+    monkeypatch.setattr(every, "starts", [(1, 1.0), (0, 1.0)])
+    every.check_wave(scheduler, 2, now)
+    job = type("Job", (), {"id": "stays", "next_run_time": now})
+    monkeypatch.setattr(type(scheduler), "get_jobs", lambda self: [job])
+    with pytest.raises(AssertionError, match="to have moved on, not so: .'stays'"):
+        every.check_wave(scheduler, 2, now)
+
+
 def contender(name: str):
     """The module of that name among the contenders' scripts."""
     sys.path.insert(0, str(CONTENDERS))
@@ -344,6 +413,7 @@ def test_late_missed_and_doubled_runs_of_a_job_are_bad_once_each():
     late = [(0, 100.002), (0, 102.2), (0, 102.3), (0, 103.001)]
     assert judge(late, 100, 1, 100, 4)["unserved"] == 1
     assert judge(late, 100, 1, 100, 4)["doubled"] == 0
+    assert judge(late, 100, 1, 100, 4)["p99_ms"] == 1_000
     twice = [*on_time, (0, 103.002)]
     assert judge(twice, 100, 1, 100, 4)["doubled"] == 1
     assert judge(twice, 100, 1, 100, 4)["bad_percent"] == 25
@@ -517,7 +587,7 @@ def test_a_contender_that_dies_is_reported_with_its_error():
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["crons"], "expected a section of cron, memory, persistent"),
+        (["crons"], "expected a section of cron, memory, schedulers, persistent"),
         (["--only", "quartz"], "expected a contender of ours, apscheduler"),
         (["--databases", "oracle"], "expected a database of postgresql, sqlite"),
         (["--rounds", "0"], "--rounds must be at least 1; got 0"),

@@ -101,6 +101,11 @@ def note(number: int) -> None:
     starts.append((number, time.time()))
 
 
+async def anote(number: int) -> None:
+    """Note the start of a job's body, a coroutine."""
+    note(number)
+
+
 def nothing() -> None:
     """Do nothing."""
 
