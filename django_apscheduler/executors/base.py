@@ -147,7 +147,7 @@ def worker_ends() -> None:
         _call_quietly(hook)
 
 
-def call_between_hooks(func: Callable, *args: Any, **kwargs: Any) -> Any:
+def call_between_hooks(func: Callable, /, *args: Any, **kwargs: Any) -> Any:
     """Call ``func`` as a body is called: with the hooks of `add_run_hooks` around it."""
     try:
         for hook in _before_run:

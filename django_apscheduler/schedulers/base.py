@@ -454,7 +454,7 @@ class BaseScheduler(PartMethods, TickMethods, JobMethods):
                 "function decorated with uwsgidecorators.postfork"
             )
 
-    def _off_loop(self, func: Callable, *args: Any, **kwargs: Any) -> Awaitable[Any]:
+    def _off_loop(self, func: Callable, /, *args: Any, **kwargs: Any) -> Awaitable[Any]:
         """Have ``func`` called in a thread, where it may wait for a database."""
         # Like a body, for nobody else sees to the connections of the loop's threads.
         return asyncio.to_thread(call_between_hooks, func, *args, **kwargs)

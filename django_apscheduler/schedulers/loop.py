@@ -336,7 +336,7 @@ class LoopScheduler(BaseScheduler):
         if error is not None:
             self._logger.error("What was done beside the loop failed", exc_info=error)
 
-    def _off_loop(self, func: Callable, *args: Any, **kwargs: Any) -> Awaitable[Any]:
+    def _off_loop(self, func: Callable, /, *args: Any, **kwargs: Any) -> Awaitable[Any]:
         # Threads of our own: those of the loop may all be busy with bodies.
         if self._calls is None:
             self._calls = self._make_threads(CALL_THREADS, "apscheduler-call")

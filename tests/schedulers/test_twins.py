@@ -10,6 +10,8 @@ import pytest
 from django_apscheduler.jobstores.base import JobLookupError
 from django_apscheduler.jobstores.memory import MemoryJobStore
 from django_apscheduler.schedulers import SCHEDULERS
+from django_apscheduler.schedulers.asyncio import AsyncIOScheduler
+from django_apscheduler.schedulers.background import BackgroundScheduler
 from django_apscheduler.util import ref_to_obj
 from tests.schedulers.hosts import host_of
 
@@ -54,6 +56,18 @@ def test_inline_callbacks_yield_twins_and_coroutines_await_them(made):
 
     found = host.await_(lambda: Deferred.fromCoroutine(here()))
     assert found == (["a"], host.call(threading.get_ident))
+
+
+@pytest.mark.parametrize("cls", [AsyncIOScheduler, BackgroundScheduler])
+def test_twins_take_every_argument_by_its_name(cls):
+    async def main():
+        scheduler = cls(timezone="UTC")
+        scheduler.start(paused=True)
+        job = await scheduler.aadd_job(func=print, trigger="interval", hours=1, id="a")
+        assert (job.id, job.func) == ("a", print)
+        scheduler.shutdown()
+
+    asyncio.run(main())
 
 
 def test_on_qt_twins_call_functions_on_the_loop(made):
