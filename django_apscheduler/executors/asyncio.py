@@ -59,7 +59,11 @@ class AsyncIOExecutor(LoopExecutor):
             self._loop.close()
 
     def _call_soon(self, func: Callable, *args: Any) -> None:
-        self._loop.call_soon_threadsafe(func, *args)
+        if _running_loop() is self._loop:
+            # It need not be woken, which takes a system call each time.
+            self._loop.call_soon(func, *args)
+        else:
+            self._loop.call_soon_threadsafe(func, *args)
 
     def _spawn(self, run: Run, coroutine: Coroutine) -> asyncio.Task:
         task = self._loop.create_task(coroutine)
@@ -108,3 +112,10 @@ class AsyncIOExecutor(LoopExecutor):
             self._loop.stop()
 
         self._stopper = self._loop.create_task(stop())
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

@@ -52,6 +52,7 @@ class LoopScheduler(BaseScheduler):
     _timer: Any = None
     _ticking: Future | None = None
     _again = False
+    _woken = False
     _serving = False
     _cut_off = False
 
@@ -115,7 +116,7 @@ class LoopScheduler(BaseScheduler):
         self._check_uwsgi()
         self._find_loop()
         self._prepare()
-        self._ticking, self._again = None, False
+        self._ticking, self._again, self._woken = None, False, False
         clock.call_when_moved(self.wakeup)
         state = STATE_PAUSED if paused else STATE_RUNNING
         if self._waits() or self._is_ending():
@@ -266,7 +267,15 @@ class LoopScheduler(BaseScheduler):
     # Ticks.
 
     def wakeup(self) -> None:
-        self._call_soon(self._tick)
+        # Once for all who wake it before the loop comes to it.
+        if not self._woken:
+            self._woken = True
+            self._call_soon(self._wake)
+
+    def _wake(self) -> None:
+        # First, for what is changed from here on the tick may not see.
+        self._woken = False
+        self._tick()
 
     def _tick(self) -> None:
         """Process jobs, here or beside the loop, and set the timer anew."""

@@ -292,6 +292,33 @@ def test_a_scheduler_that_is_being_started_is_running():
     run_async(main)
 
 
+def test_many_calls_that_wake_a_loop_at_once_are_one_tick():
+    ran = []
+
+    async def body():
+        ran.append(asyncio.get_running_loop())
+
+    async def life(wake_at_the_end):
+        scheduler.start()
+        await asyncio.sleep(0)
+        before = scheduler.turns
+        for number in range(50):
+            scheduler.add_job(body, id=f"{number}")
+        while len(ran) < 50:
+            await asyncio.sleep(0.001)
+        # One for the jobs, and one for each that ends while there was no room.
+        assert scheduler.turns - before < 10
+        scheduler.shutdown()
+        if wake_at_the_end:
+            # The loop is closed before it comes to this.
+            scheduler.wakeup()
+
+    scheduler = AsyncIOScheduler(timezone="UTC")
+    asyncio.run(life(wake_at_the_end=True))
+    ran.clear()
+    asyncio.run(life(wake_at_the_end=False))
+
+
 def test_a_scheduler_serves_one_loop_after_another():
     stores = {"default": SlowStore()}
     scheduler = AsyncIOScheduler(jobstores=stores, timezone="UTC")
