@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -241,6 +241,11 @@ class BaseJobStore(ABC):
                     raise
                 # What has been claimed must be run; the next turn fails by itself.
                 batch.next_run_time = now
+        following = batch.next_run_time
+        if following is not None and following > now:
+            # Should it have fallen due since it was looked for, it is not one that
+            # nobody here may run.
+            batch.now = min(clock.now(), following - timedelta(microseconds=1))
         return batch
 
     def _claim_due(self, room: dict[str, int], now: datetime, batch: Batch) -> None:

@@ -120,8 +120,9 @@ class QtScheduler(LoopScheduler):
         timer.setSingleShot(True)
         timer.setTimerType(QtCore.Qt.TimerType.PreciseTimer)
         timer.timeout.connect(func)
-        # Rounded up: a timer that fires early would only have to be set again.
-        timer.start(-int(-seconds * 1000 // 1))
+        # Rounded down, for Qt counts milliseconds: what comes early is set again, and
+        # the loop goes round for the rest of one, rather than each body being late.
+        timer.start(int(seconds * 1000))
         return timer
 
     def _cancel_timer(self, timer: Any) -> None:

@@ -292,13 +292,25 @@ def test_a_scheduler_that_is_being_started_is_running():
     run_async(main)
 
 
+def test_what_falls_due_while_the_store_is_asked_is_looked_at_again_at_once():
+    store = MemoryJobStore()
+    scheduler = BackgroundScheduler({}, jobstores={"default": store}, timezone="UTC")
+    scheduler.start(paused=True)
+    due = datetime.now(timezone.utc) - timedelta(seconds=1)
+    scheduler.add_job(print, "interval", hours=1, next_run_time=due)
+    batch = store.claim_due({"default": 1}, due - timedelta(seconds=1))
+    assert (batch.runs, batch.next_run_time) == ([], due)
+    assert 0 < scheduler._seconds_until(batch, False) < 0.001
+    scheduler.shutdown()
+
+
 def test_many_calls_that_wake_a_loop_at_once_are_one_tick():
     ran = []
 
     async def body():
         ran.append(asyncio.get_running_loop())
 
-    async def life(wake_at_the_end):
+    async def life():
         scheduler.start()
         await asyncio.sleep(0)
         before = scheduler.turns
@@ -309,14 +321,15 @@ def test_many_calls_that_wake_a_loop_at_once_are_one_tick():
         # One for the jobs, and one for each that ends while there was no room.
         assert scheduler.turns - before < 10
         scheduler.shutdown()
-        if wake_at_the_end:
-            # The loop is closed before it comes to this.
-            scheduler.wakeup()
 
     scheduler = AsyncIOScheduler(timezone="UTC")
-    asyncio.run(life(wake_at_the_end=True))
-    ran.clear()
-    asyncio.run(life(wake_at_the_end=False))
+    for _ in range(2):
+        ran.clear()
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(life())
+        # The loop is closed before it comes to this.
+        scheduler.wakeup()
+        loop.close()
 
 
 def test_a_scheduler_serves_one_loop_after_another():
