@@ -173,7 +173,7 @@ class GeventScheduler(LoopScheduler):
     def _start_beside(self) -> None:
         self._aside(super()._start_beside)
 
-    def _ask(self, func: Callable, *args: Any, **kwargs: Any) -> Any:
+    def _ask(self, func: Callable, /, *args: Any, **kwargs: Any) -> Any:
         """Call ``func``, which waits for a database, as `_wait` does."""
         if self.state == STATE_STOPPED or not self._blocking():
             return func(*args, **kwargs)
@@ -181,7 +181,7 @@ class GeventScheduler(LoopScheduler):
             return self._aside(func, *args, **kwargs)
         return self._wait(func, *args, **kwargs)
 
-    def _wait(self, func: Callable, *args: Any, **kwargs: Any) -> Any:
+    def _wait(self, func: Callable, /, *args: Any, **kwargs: Any) -> Any:
         """Call ``func`` so that other greenlets go on while it waits."""
         if self.state == STATE_STOPPED or not self._on_loop():
             return func(*args, **kwargs)
@@ -189,7 +189,7 @@ class GeventScheduler(LoopScheduler):
             return func(*args, **kwargs)
         return self._off_loop(func, *args, **kwargs).get()  # type: ignore[attr-defined]
 
-    def _aside(self, func: Callable, *args: Any, **kwargs: Any) -> Any:
+    def _aside(self, func: Callable, /, *args: Any, **kwargs: Any) -> Any:
         """Call ``func`` on connections that do not stop the hub, in a patched process."""
         with ExitStack() as stack:
             for store in self._blocking():

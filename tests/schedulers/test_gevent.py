@@ -259,3 +259,18 @@ def until(condition, seconds=30.0):
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds} s in vain"
         time.sleep(0.02)
+
+
+def test_methods_take_every_argument_by_its_name():
+    program = """
+from django_apscheduler.schedulers.gevent import GeventScheduler
+scheduler = GeventScheduler(timezone="UTC")
+scheduler.start(paused=True)
+job = scheduler.add_job(func=print, trigger="interval", hours=1, id="a")
+print(job.id, job.func is print)
+scheduler.shutdown()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
+    )
+    assert (done.stdout, done.stderr) == ("a True\n", "")
