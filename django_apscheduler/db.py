@@ -469,6 +469,14 @@ class PrivateConnection:
             raise
         return self._wrapper
 
+    def hold(self, seconds: float) -> bool:
+        """Keep other threads from using the connection until `let_go`; tell if that is so."""
+        return self._lock.acquire(timeout=seconds)
+
+    def let_go(self) -> None:
+        """Undo `hold`."""
+        self._lock.release()
+
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
         try:
             self._depth -= 1

@@ -197,6 +197,12 @@ class BaseJobStore(ABC):
         """Have the block's calls wait without stopping gevent's other greenlets."""
         return nullcontext()
 
+    def hold_still(self) -> None:
+        """Keep threads out of what a fork must not copy half way; called before it."""
+
+    def go_on(self) -> None:
+        """Undo `hold_still`; called in the parent."""
+
     def disown(self) -> None:
         """
         Let go of what belongs to the parent; called in the child of a fork.

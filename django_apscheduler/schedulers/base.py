@@ -406,6 +406,12 @@ class BaseScheduler(PartMethods, TickMethods, JobMethods):
             )
         return True
 
+    def hold_still(self) -> None:
+        """Have job stores keep still; called before a fork."""
+        for store in tuple(self._jobstores.values()):
+            if hasattr(store, "hold_still"):
+                store.hold_still()
+
     def disown(self) -> None:
         """
         Leave everything that runs to the parent; called in the child of a fork.
@@ -427,7 +433,10 @@ class BaseScheduler(PartMethods, TickMethods, JobMethods):
         self._finisher = None
 
     def note_fork(self) -> None:
-        """Say once where jobs go on running; called in the parent after a fork."""
+        """Go on, and say once where jobs run; called in the parent after a fork."""
+        for store in tuple(self._jobstores.values()):
+            if hasattr(store, "go_on"):
+                store.go_on()
         if self.state != STATE_STOPPED and not self._fork_told:
             self._fork_told = True
             self._logger.info(

@@ -36,6 +36,11 @@ def before_uwsgi_forks(uwsgi: Any) -> bool:
     return bool(uwsgi.masterpid()) or uwsgi.numproc > 1
 
 
+def _before() -> None:
+    for scheduler in tuple(_known):
+        scheduler.hold_still()
+
+
 def _in_child() -> None:
     for scheduler in tuple(_known):
         scheduler.disown()
@@ -47,4 +52,6 @@ def _in_parent() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child, after_in_parent=_in_parent)
+    os.register_at_fork(
+        before=_before, after_in_child=_in_child, after_in_parent=_in_parent
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import connections, transaction
 
@@ -13,13 +13,24 @@ from django_apscheduler.db import PrivateConnection, ensure_usable, writer_lock
 from django_apscheduler.jobstores.django.sql import Statements, statements
 from django_apscheduler.offhub import stops_greenlets
 
+if TYPE_CHECKING:
+    from django_apscheduler.jobstores.django.wakeup import Watch
+
+#: Seconds for which a fork waits at most until a thread has left SQLite.
+STILL_SECONDS = 1.0
+
 
 class DatabaseAccess(ABC):
     """The part of a store that knows on which connection, and how, it reads and writes."""
 
     running: bool
+    claiming: PrivateConnection | None
+    settling: PrivateConnection | None
+    beating: PrivateConnection | None
+    _watch: Watch | None
 
     def __init__(self) -> None:
+        self._held: list[PrivateConnection | Watch] = []
         #: What `aside` has open and nobody is using; empty unless gevent has patched.
         self._spare: list[PrivateConnection] = []
 
@@ -76,6 +87,22 @@ class DatabaseAccess(ABC):
     def _take_spare(self) -> list[PrivateConnection]:
         spare, self._spare = self._spare, []
         return spare
+
+    # SQLite has locks in C, which the child of a fork would find held for ever by a thread
+    # that it does not have.
+
+    def hold_still(self) -> None:
+        self._held = []
+        if not self.running or connections[self.using].vendor != "sqlite":
+            return
+        own = (self.claiming, self.settling, self.beating, self._watch)
+        # One that waits for another process's transaction is not waited for long.
+        self._held = [part for part in own if part and part.hold(STILL_SECONDS)]
+
+    def go_on(self) -> None:
+        held, self._held = self._held, []
+        for part in held:
+            part.let_go()
 
     def writers(self, connection: Any) -> AbstractContextManager:
         """Return what this process's writers hold one after the other, if anything."""

@@ -39,6 +39,7 @@ class Watch:
     def __init__(self, store: DjangoJobStore):
         self._store = store
         self.connection = PrivateConnection(store.listening_alias, SILENT_SECONDS)
+        self._reading = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(
             target=self._work, name=f"apscheduler-watch-{store.alias}", daemon=True
@@ -51,6 +52,14 @@ class Watch:
         self._stop.set()
         if self._thread is not threading.current_thread():
             self._thread.join()
+
+    def hold(self, seconds: float) -> bool:
+        """Keep SQLite from being asked until `let_go`; tell whether that is so."""
+        return self._reading.acquire(timeout=seconds)
+
+    def let_go(self) -> None:
+        """Undo `hold`."""
+        self._reading.release()
 
     def _work(self) -> None:
         faulty = False
@@ -91,7 +100,7 @@ class Watch:
                 self._tell,
             )
         elif connection.vendor == "sqlite":
-            self._compare(SQLITE_SECONDS, lambda: data_version(connection))
+            self._compare(SQLITE_SECONDS, lambda: self._data_version(connection))
         else:
             self._compare(SEQUENCE_SECONDS, lambda: self._sequence(connection))
 
@@ -112,6 +121,10 @@ class Watch:
             elif waited >= self._store.poll:
                 waited = 0.0
                 self._store.wake()
+
+    def _data_version(self, connection: Any) -> int:
+        with self._reading:
+            return data_version(connection)
 
     def _sequence(self, connection: Any) -> int | None:
         rows = SchedulerControl.objects.using(connection.alias)
