@@ -65,6 +65,13 @@ class AsyncIOExecutor(LoopExecutor):
         else:
             self._loop.call_soon_threadsafe(func, *args)
 
+    def _start_soon(self, run: Run) -> None:
+        if _running_loop() is self._loop:
+            # Its first step comes with the loop's next round anyway.
+            self._start_run(run)
+        else:
+            super()._start_soon(run)
+
     def _spawn(self, run: Run, coroutine: Coroutine) -> asyncio.Task:
         task = self._loop.create_task(coroutine)
         task.add_done_callback(lambda _: self._ended(run))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from abc import abstractmethod
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -21,10 +23,13 @@ class LoopExecutor(BaseExecutor):
     `_queue`, and what `_awaits` of its framework's own kinds of functions.
     """
 
-    looks_ahead = False
-
     def _reset(self) -> None:
         super()._reset()
+        self._turns = threading.Lock()
+        #: Runs that wait for one of ``max_workers`` others to end, oldest first.
+        self._waiting: deque[Run] = deque()
+        #: Runs that have had their turn, on the loop or in threads.
+        self._begun: set[Run] = set()
         #: Runs on the loop, and what cancels them.
         self._tasks: dict[Run, Any] = {}
         #: Those of them whose body is under way.
@@ -56,12 +61,40 @@ class LoopExecutor(BaseExecutor):
         """Tell whether a body belongs on the loop."""
         return iscoroutinefunction(func)
 
+    # Turns: coroutines and plain functions share ``max_workers``.
+
     def submit(self, run: Run) -> None:
+        with self._turns:
+            self._waiting.append(run)
+        self._start_waiting()
+
+    def _start_waiting(self) -> None:
+        while True:
+            with self._turns:
+                if not self._waiting or len(self._begun) >= self.max_workers:
+                    return
+                run = self._waiting.popleft()
+                self._begun.add(run)
+            try:
+                self._start(run)
+            except Exception as error:  # noqa: BLE001 (it may be another one's turn)
+                times = range(len(run.run_times))
+                self.finished(run, [failed(run, index, error) for index in times])
+
+    def _start(self, run: Run) -> None:
         if self._awaits(run.job.func):
-            self._call_soon(self._start_run, run)
+            self._start_soon(run)
         else:
             self._queued[run] = None
             self._queue(self._work_queued, run)
+
+    def finished(self, run: Run, outcomes: list[Outcome]) -> None:
+        try:
+            super().finished(run, outcomes)
+        finally:
+            with self._turns:
+                self._begun.discard(run)
+            self._start_waiting()
 
     # Plain functions.
 
@@ -74,17 +107,27 @@ class LoopExecutor(BaseExecutor):
         self.work(run)
 
     def take_back(self) -> list[Run]:
+        with self._turns:
+            waiting = list(self._waiting)
+            self._waiting.clear()
         runs = []
         while self._queued:
             try:
                 runs.append(self._queued.popitem()[0])
             except KeyError:
                 break
+        with self._turns:
+            self._begun.difference_update(runs)
         runs.reverse()
+        runs += waiting
         self._took_back(runs)
         return runs
 
     # Coroutines.
+
+    def _start_soon(self, run: Run) -> None:
+        """Begin a run on the loop, from any thread."""
+        self._call_soon(self._start_run, run)
 
     def _start_run(self, run: Run) -> None:
         # Loops keep only weak references to what they run, if any.
@@ -169,6 +212,13 @@ class LoopExecutor(BaseExecutor):
         return not self._scheduler._on_loop()
 
     def _cancel_all(self) -> None:
+        with self._turns:
+            waiting = list(self._waiting)
+            self._waiting.clear()
+        for run in waiting:
+            error = RuntimeError("the scheduler was shut down before the body began")
+            times = range(len(run.run_times))
+            self.finished(run, [failed(run, index, error) for index in times])
         for task in tuple(self._tasks.values()):
             if task is not None:
                 task.cancel()

@@ -189,8 +189,11 @@ class TickMethods(SchedulerState):
             self._tell_skipped(alias, job, skipped)
         tell = self._wants(EVENT_JOB_SUBMITTED)
         shared, late = self._jobstores[alias].shared, []
+        present = clock.now() + batch.offset
         for run in sorted(batch.runs, key=_last_run_time):
-            _await(run.run_times[-1], batch.offset)
+            if run.run_times[-1] > present:
+                _await(run.run_times[-1], batch.offset)
+                present = clock.now() + batch.offset
             executor = self._executors.get(run.job.executor)
             if shared and (self._has_ended() or executor is None):
                 # Shut down meanwhile without waiting, or this executor was removed.

@@ -150,7 +150,7 @@ def test_the_loop_goes_on_while_the_database_takes_its_time(host, database):
         # On a machine that is busy, a thread waits for a processor now and then. A loop
         # that is blocked is so each time.
         pauses = []
-        while len(pauses) < 3 and min(pauses, default=1) >= LONGEST_PAUSE:
+        while len(pauses) < 8 and min(pauses, default=1) >= LONGEST_PAUSE:
             database.slow_down()
             caller = threading.Thread(
                 target=host.twin,
