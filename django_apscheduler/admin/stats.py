@@ -322,11 +322,11 @@ def with_last_status(
 
 # A job's latest run is a look into the log, and fifty thousand of those take a second,
 # or many when they must be read from disk. The sums of two days tell of most jobs that
-# they are no case; only for the rest the log is looked at.
+# they are no case, or surely one; only for the rest the log is looked at.
 
-#: Executions looked at that the sums do not have yet, and jobs looked up. Where there
-#: are more, all jobs are.
-UNCOUNTED, LOOKED_UP = 2000, 10_000
+#: Executions looked at that the sums do not have yet. Where there are more, the log is
+#: looked at for all jobs.
+UNCOUNTED = 2000
 
 
 def _with_latest(
@@ -340,51 +340,41 @@ def _with_latest(
 
     :param among: the statuses of the runs that count
     """
-    using = queryset.db
-    runs = DjangoJobExecution.objects.using(using).filter(
+    runs = DjangoJobExecution.objects.using(queryset.db).filter(
         job_id=OuterRef("pk"), status__in=among
     )
     last = Subquery(runs.order_by("-run_time", "-id").values("status")[:1])
+    jobs, is_wanted = queryset.alias(latest=last), Q(latest__in=wanted)
     others = [status for status in among if status not in wanted]
     # Most jobs succeeded, so there the few that did not are looked for.
     usual = set(wanted) <= set(SUCCEEDED)
-    unsure = (
-        _unsure(using, others, wanted, now)
-        if usual
-        else _unsure(using, wanted, others, now)
-    )
+    rare, common = (others, wanted) if usual else (wanted, others)
+    unsure = _unsure(queryset.db, rare, common, now)
     if unsure is None:
-        return queryset.alias(latest=last).filter(latest__in=wanted)
-    jobs = DjangoJob.objects.using(using).order_by()
-    looked_up = jobs.filter(pk__in=unsure).alias(latest=last)
-    found = set(looked_up.filter(latest__in=wanted).values_list("pk", flat=True))
-    if usual:
-        no_case = jobs.filter(pk__in=unsure - found)
-        return queryset.filter(~Exists(no_case.filter(pk=OuterRef("pk"))))
-    return queryset.filter(pk__in=found)
+        return jobs.filter(is_wanted)
+    # In this order, for databases look no further than they must.
+    return jobs.filter(~unsure | is_wanted if usual else unsure & is_wanted)
 
 
 def _unsure(
-    using: str, wanted: Sequence[str], others: Sequence[str], now: datetime
-) -> set[str] | None:
+    using: str, rare: Sequence[str], common: Sequence[str], now: datetime
+) -> Q | None:
     """
-    Return the jobs whose latest run may have one of the wanted statuses.
+    Return the condition of jobs whose latest run may have one of the rare statuses.
 
-    All jobs but those with sums of other runs of late, and without any of such runs.
-    None when these are more than are looked up.
+    All jobs but those that lately had common ones and no others. None when too many
+    runs are not in the sums yet.
     """
     uncounted = rollups.uncounted(using, rollups.progress(using), UNCOUNTED + 1)
     if len(uncounted) > UNCOUNTED:
         return None
+    new = {row.job_id for row in uncounted if row.job_id and row.status in rare}
     sums = _sums_of_late(using, now)
-    ran = sums.filter(job_id=OuterRef("pk"), status__in=others)
-    silent = DjangoJob.objects.using(using).filter(~Exists(ran)).order_by()
-    found = {row.job_id for row in uncounted if row.job_id and row.status in wanted}
-    found.update(
-        sums.filter(status__in=wanted).values_list("job_id", flat=True)[:LOOKED_UP]
-    )
-    found.update(silent.values_list("pk", flat=True)[:LOOKED_UP])
-    return found if len(found) < LOOKED_UP else None
+    had = {
+        name: sums.filter(status__in=statuses).values("job_id")
+        for name, statuses in (("rare", rare), ("common", common))
+    }
+    return Q(pk__in=had["rare"]) | ~Q(pk__in=had["common"]) | Q(pk__in=new)
 
 
 def _sums_of_late(using: str, now: datetime) -> QuerySet[ExecutionRollup]:
