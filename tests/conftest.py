@@ -72,15 +72,18 @@ def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Any:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    # `python -m tests` adds its runs up from this.
+    # `python -m tests` adds its runs up from this, and tries what failed once more.
     path = os.environ.get("TEST_COUNTS")
     if path:
+        stats = terminalreporter.stats
         counts = {
             kind: sum(getattr(r, "count_towards_summary", True) for r in reports)
-            for kind, reports in terminalreporter.stats.items()
+            for kind, reports in stats.items()
             if kind in ("passed", "failed", "skipped", "error", "xfailed")
         }
-        Path(path).write_text(json.dumps(counts))
+        bad = [*stats.get("failed", ()), *stats.get("error", ())]
+        failed = sorted({report.nodeid for report in bad})
+        Path(path).write_text(json.dumps({"counts": counts, "failed": failed}))
 
 
 @pytest.fixture(scope="session")

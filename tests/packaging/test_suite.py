@@ -175,3 +175,50 @@ def test_a_child_process_works_on_the_database_of_the_test(
     assert (done.stdout, done.stderr) == ("['beside']\n", "")
     # The child has ended, and what it was given still stands.
     assert get_user_model().objects.count() == 1
+
+
+FLAKY = """
+from pathlib import Path
+
+def test_fails_at_first():
+    tried = Path(__file__).with_name("tried")
+    before = tried.exists()
+    tried.touch()
+    assert before
+
+def test_passes():
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("extra", "status", "ending"),
+    [
+        ("", 0, "2 passed"),
+        ("def test_fails(): assert False", 1, "2 failed, 1 passed"),
+    ],
+)
+def test_what_fails_is_run_once_more_alone(
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    extra: str,
+    status: int,
+    ending: str,
+) -> None:
+    path = tmp_path / "test_flaky.py"
+    path.write_text(FLAKY + extra)
+    for name in ("REQUIRE_ALL", "TEST_RUNS", "TEST_SQLITE_DIR", "TEST_DATABASE_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TEST_WORKERS", "0")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    # Names of tests are relative to the root.
+    options = ("-p", "tests.conftest", "-c", f"{ROOT}/setup.cfg", "--rootdir", ".")
+    monkeypatch.setattr(suite, "RUNS", (("SQLite", "sqlite", options),))
+    monkeypatch.setattr(suite, "ROOT", tmp_path)
+    assert suite.main([path.name]) == status
+    told = capfd.readouterr().out
+    assert f" {ending} in " in told.splitlines()[-1]
+    assert ("passed alone:" in told) is (status == 0)
+    if status == 0:
+        assert told.splitlines()[-2].endswith("test_flaky.py::test_fails_at_first")

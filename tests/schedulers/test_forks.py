@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -81,6 +82,8 @@ def run(script: str, *arguments: str) -> list[str]:
     """Return the lines that a program prints, its children's among them."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", script, *arguments],
+        # Whole lines, though two processes write.
+        env={**os.environ, "PYTHONUNBUFFERED": ""},
         capture_output=True,
         text=True,
         timeout=60,

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from functools import partial
 from importlib.util import find_spec
 
 import pytest
@@ -164,12 +165,17 @@ def hold_the_database(seconds, then):
 
 @uses_database
 def test_a_slow_database_does_not_stop_other_greenlets(start):
-    process = start("face_a_slow_database")
-    assert process.stdout.readline() == "go\n", process.stderr.read()
-    hold_the_database(2, lambda: tell(process))
-    seen = answer(process)
-    assert seen["took"] > 1, "the call waited for the database"
-    assert seen["longest"] < 0.05
+    # On a machine that is busy the hub waits for a processor now and then. One that is
+    # blocked is so each time.
+    longest = []
+    while len(longest) < 5 and min(longest, default=1) >= 0.05:
+        process = start("face_a_slow_database")
+        assert process.stdout.readline() == "go\n", process.stderr.read()
+        hold_the_database(2, partial(tell, process))
+        seen = answer(process)
+        assert seen["took"] > 1, "the call waited for the database"
+        longest.append(seen["longest"])
+    assert min(longest) < 0.05, longest
 
 
 def tell(process):

@@ -60,7 +60,8 @@ def test_a_child_uses_no_connection_of_the_parents_and_retires_nobody(
 ):
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", FORK],
-        env=child_environment,
+        # Whole lines, though two processes write.
+        env={**child_environment, "PYTHONUNBUFFERED": ""},
         capture_output=True,
         text=True,
         timeout=90,
@@ -111,7 +112,8 @@ def test_no_child_finds_the_database_locked_by_a_thread_that_it_lacks(
 ):
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", MANY],
-        env=child_environment,
+        # Whole lines, though two processes write.
+        env={**child_environment, "PYTHONUNBUFFERED": ""},
         capture_output=True,
         text=True,
         timeout=90,
