@@ -83,8 +83,13 @@ class OffHub:
     def get_new_connection(self, conn_params: Any) -> Any:
         return off_hub(super().get_new_connection, conn_params)  # type: ignore[misc]
 
-    def init_connection_state(self) -> None:
-        off_hub(super().init_connection_state)  # type: ignore[misc]
+    def init_connection_state(self: Any) -> None:
+        # Django's own statements at the start are for the thread that made the wrapper.
+        self.inc_thread_sharing()
+        try:
+            off_hub(super().init_connection_state)  # type: ignore[misc]
+        finally:
+            self.dec_thread_sharing()
 
     def make_cursor(self, cursor: Any) -> Any:
         return super().make_cursor(_Cursor(cursor))  # type: ignore[misc]
