@@ -221,6 +221,18 @@ class UidField(models.UUIDField):
         return super().get_db_prep_value(value, connection, prepared)
 
 
+class WrittenIn(models.Lookup):
+    """Whether a column is one of some words, which stand in the SQL and are no parameters."""
+
+    lookup_name = "written_in"
+    prepare_rhs = False
+
+    def as_sql(self, compiler: Any, connection: Any) -> Any:
+        column, params = self.process_lhs(compiler, connection)
+        words = ", ".join(f"'{word}'" for word in self.rhs)
+        return f"{column} IN ({words})", params
+
+
 class PartialIndex(models.Index):
     """
     An index over ``key`` for the few rows whose ``column`` is one of ``values``.
@@ -237,19 +249,14 @@ class PartialIndex(models.Index):
         self.values = values
 
     @property
-    def condition_written_out(self) -> models.Func:
+    def condition_written_out(self) -> models.Lookup:
         """
         The index's condition, for the filters of queries that are to use it.
 
         SQLite uses a partial index only where a query repeats its condition word for
         word, and parameters are no words; it would read the whole table instead.
         """
-        values = ", ".join(f"'{value}'" for value in self.values)
-        return models.Func(
-            models.F(self.column),
-            template=f"%(expressions)s IN ({values})",
-            output_field=models.BooleanField(),
-        )
+        return WrittenIn(models.F(self.column), tuple(self.values))
 
     def _options(self) -> dict[str, Any]:
         return {

@@ -595,25 +595,25 @@ class DeclaredTest(FormCase):
 
 class RightsTest(FormCase):
     def test_who_may_only_look_gets_texts_and_no_buttons(self):
-        self.add(kwargs={"days": 4711})
+        self.add(kwargs={"days": 47110815471108})
         self.sign_in("ben", "view_djangojob")
         page = self.client.get(self.page())
         self.assertNotContains(page, 'name="_save"')
         self.assertNotContains(page, 'name="_preview"')
         self.assertNotContains(page, "trigger-type")
-        self.assertNotContains(page, "4711")
+        self.assertNotContains(page, "47110815471108")
         self.assertEqual(self.client.post(self.page(), {"name": "x"}).status_code, 403)
         self.assertEqual(self.client.get(reverse(ADD)).status_code, 403)
         self.assertEqual(self.client.post(reverse(ADD), CRON).status_code, 403)
 
     def test_who_may_reschedule_changes_the_schedule_and_nothing_else(self):
-        before = self.add(kwargs={"days": 4711})
+        before = self.add(kwargs={"days": 47110815471108})
         self.sign_in("ben", "reschedule_job", "view_djangojob")
         page = self.client.get(self.page())
         self.assertEqual(
             sorted(n for n in form_of(page) if not n.startswith("trigger-")), ["base"]
         )
-        self.assertNotContains(page, "4711")
+        self.assertNotContains(page, "47110815471108")
         self.assertSaved(
             self.edit(
                 name="Mine",
@@ -631,10 +631,10 @@ class RightsTest(FormCase):
         self.assertEqual(self.client.get(reverse(ADD)).status_code, 403)
 
     def test_who_may_change_but_not_see_arguments_keeps_them(self):
-        before = self.add(kwargs={"days": 4711})
+        before = self.add(kwargs={"days": 47110815471108})
         self.sign_in("ben", "change_djangojob", "view_djangojob")
         page = self.client.get(self.page())
-        self.assertNotContains(page, "4711")
+        self.assertNotContains(page, "47110815471108")
         self.assertNotIn("func", form_of(page))
         self.assertSaved(self.edit(name="Better", kwargs="{}", args="[1]", func=TIDY))
         job = DjangoJob.objects.get(pk="a")
@@ -733,11 +733,11 @@ class DuplicateTest(FormCase):
         self.assertIsNone(copy.declaration)
 
     def test_arguments_are_copied_for_those_who_may_see_them(self):
-        self.add(kwargs={"days": 4711})
+        self.add(kwargs={"days": 47110815471108})
         self.sign_in("ben", "add_djangojob", "view_djangojob")
         address = f"{reverse(ADD)}?duplicate=a"
         page = self.client.get(address)
-        self.assertNotContains(page, "4711")
+        self.assertNotContains(page, "47110815471108")
         self.assertSaved(self.save(address, form_of(page), id="b"))
         self.assertEqual(DjangoJob.objects.get(pk="b").kwargs, "{}")
 
