@@ -211,7 +211,9 @@ def test_times_are_in_utc_whatever_the_connections_zone(here, engine):
         with connection.cursor() as cursor:
             cursor.execute(setting)
 
-    start(here.make()).add_job(make("a", NOON + timedelta(microseconds=7)))
+    first = start(here.make())
+    first.add_job(make("a", NOON + timedelta(microseconds=7)))
+    first.shutdown()
     store = start(SQLAlchemyJobStore(engine=engine, tablename=here.table))
     assert store.get_next_run_time() == NOON + timedelta(microseconds=7)
     assert claimed(store, NOON) == []
