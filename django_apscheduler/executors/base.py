@@ -177,6 +177,11 @@ def failed(run: Run, index: int, error: BaseException, **times: Any) -> Outcome:
     return Outcome(run, index, ERROR, exception=error, traceback=text, **times)
 
 
+def failed_throughout(run: Run, error: BaseException) -> list[Outcome]:
+    """Return the outcomes of a run none of whose bodies could begin."""
+    return [failed(run, index, error) for index in range(len(run.run_times))]
+
+
 def ended_by(run: Run, index: int, error: BaseException, started: datetime) -> Outcome:
     """Return the outcome of a body that ended with an exception."""
     finished = clock.now()
@@ -392,9 +397,7 @@ class BaseExecutor(ABC):
             self._logger.exception(
                 "Job %s could not be submitted to executor %s", run.job.id, self._alias
             )
-            self.finished(
-                run, [failed(run, i, error) for i in range(len(run.run_times))]
-            )
+            self.finished(run, failed_throughout(run, error))
 
     def submit(self, run: Run) -> None:
         """Start ``run`` or queue it; `finished` must follow exactly once."""
@@ -553,7 +556,7 @@ class BaseExecutor(ABC):
         run = self._take_handed_over(job_id, None)
         if traceback is not None:
             exc = exc.with_traceback(traceback)
-        self.finished(run, [failed(run, i, exc) for i in range(len(run.run_times))])
+        self.finished(run, failed_throughout(run, exc))
 
     def _take_handed_over(self, job_id: str, run_times: list[datetime] | None) -> Run:
         runs = self._handed_over[job_id]

@@ -10,7 +10,12 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from django_apscheduler import clock
-from django_apscheduler.executors.base import BaseExecutor, await_body, failed
+from django_apscheduler.executors.base import (
+    BaseExecutor,
+    await_body,
+    failed,
+    failed_throughout,
+)
 from django_apscheduler.jobstores.base import Outcome, Run
 from django_apscheduler.util import iscoroutinefunction
 
@@ -78,8 +83,7 @@ class LoopExecutor(BaseExecutor):
             try:
                 self._start(run)
             except Exception as error:  # noqa: BLE001 (it may be another one's turn)
-                times = range(len(run.run_times))
-                self.finished(run, [failed(run, index, error) for index in times])
+                self.finished(run, failed_throughout(run, error))
 
     def _start(self, run: Run) -> None:
         if self._awaits(run.job.func):
@@ -141,9 +145,7 @@ class LoopExecutor(BaseExecutor):
         if run in self._runs:
             # Cancelled before its first step.
             error = RuntimeError("the scheduler was shut down before the body began")
-            self.finished(
-                run, [failed(run, i, error) for i in range(len(run.run_times))]
-            )
+            self.finished(run, failed_throughout(run, error))
 
     async def _run(self, run: Run) -> None:
         outcomes: list[Outcome] = []
@@ -217,8 +219,7 @@ class LoopExecutor(BaseExecutor):
             self._waiting.clear()
         for run in waiting:
             error = RuntimeError("the scheduler was shut down before the body began")
-            times = range(len(run.run_times))
-            self.finished(run, [failed(run, index, error) for index in times])
+            self.finished(run, failed_throughout(run, error))
         for task in tuple(self._tasks.values()):
             if task is not None:
                 task.cancel()

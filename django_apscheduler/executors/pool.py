@@ -14,7 +14,12 @@ from typing import Any
 
 from django_apscheduler import clock
 from django_apscheduler.executors import base
-from django_apscheduler.executors.base import BaseExecutor, failed, valid_workers
+from django_apscheduler.executors.base import (
+    BaseExecutor,
+    failed,
+    failed_throughout,
+    valid_workers,
+)
 from django_apscheduler.executors.children import (
     LATE,
     TAKEN_OVER,
@@ -152,8 +157,7 @@ class ThreadPoolExecutor(_Pool):
             self._initializer(*self._initargs)
         except BaseException as error:  # noqa: BLE001 (the thread must serve the next)
             self._logger.error("No thread for job %s: %s", run.job.id, error)
-            times = range(len(run.run_times))
-            self.finished(run, [failed(run, i, error) for i in times])
+            self.finished(run, failed_throughout(run, error))
             return False
         return True
 
@@ -222,8 +226,7 @@ class ProcessPoolExecutor(_Pool):
             self._children[run] = self._ready(child)
         except Exception as error:
             self._logger.error("No process for job %s: %s", run.job.id, error)
-            times = range(len(run.run_times))
-            self.finished(run, [failed(run, i, error) for i in times])
+            self.finished(run, failed_throughout(run, error))
             return None
         try:
             self.work(run, self._call)

@@ -21,7 +21,7 @@ from django_apscheduler.events import (
     JobExecutionEvent,
     JobSubmissionEvent,
 )
-from django_apscheduler.executors.base import BaseExecutor, failed
+from django_apscheduler.executors.base import BaseExecutor, failed_throughout
 from django_apscheduler.jobstores.base import (
     CANCELLED,
     ERROR,
@@ -222,8 +222,7 @@ class TickMethods(SchedulerState):
             executor.accept(run)
         except Exception as error:
             self._logger.exception("Job %s could not be submitted", run.job.id)
-            times = range(len(run.run_times))
-            self.run_finished(run, [failed(run, index, error) for index in times])
+            self.run_finished(run, failed_throughout(run, error))
 
     def _has_ended(self) -> bool:
         """Tell whether the scheduler was shut down while it claimed."""
