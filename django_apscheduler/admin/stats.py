@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet, Subquery
 
 from django_apscheduler import clock, rollups
 from django_apscheduler.db import database_now
@@ -362,19 +362,26 @@ def _unsure(
     """
     Return the condition of jobs whose latest run may have one of the rare statuses.
 
-    All jobs but those that lately had common ones and no others. None when too many
-    runs are not in the sums yet.
+    All jobs but those that had a common one on a later day than any rare one. None when
+    too many runs are not in the sums yet.
     """
     uncounted = rollups.uncounted(using, rollups.progress(using), UNCOUNTED + 1)
     if len(uncounted) > UNCOUNTED:
         return None
     new = {row.job_id for row in uncounted if row.job_id and row.status in rare}
-    sums = _sums_of_late(using, now)
-    had = {
-        name: sums.filter(status__in=statuses).values("job_id")
-        for name, statuses in (("rare", rare), ("common", common))
-    }
-    return Q(pk__in=had["rare"]) | ~Q(pk__in=had["common"]) | Q(pk__in=new)
+    sure = (
+        _sums_of_late(using, now)
+        .values("job_id")
+        .annotate(
+            last_rare=Max("start_time", filter=Q(status__in=rare)),
+            last_common=Max("start_time", filter=Q(status__in=common)),
+        )
+        .filter(
+            Q(last_common__gt=F("last_rare"))
+            | Q(last_rare=None, last_common__isnull=False)
+        )
+    )
+    return ~Q(pk__in=sure.values("job_id")) | Q(pk__in=new)
 
 
 def _sums_of_late(using: str, now: datetime) -> QuerySet[ExecutionRollup]:

@@ -104,5 +104,7 @@ class LatestRunTest(TestCase):
         unsure = stats._unsure("default", failed, succeeded, NOON)
         found = set(DjangoJob.objects.filter(unsure).values_list("pk", flat=True))
         self.assertIn(f"{YESTERDAY}Executed {TODAY}Error!", found)
+        self.assertIn(f"{YESTERDAY}Error!", found)
+        self.assertNotIn(f"{YESTERDAY}Error! {TODAY}Executed", found)
         self.assertNotIn(f"{YESTERDAY}Executed {TODAY}Executed", found)
         self.assertNotIn(f"{MONTH}Error! {YESTERDAY}Executed", found)
