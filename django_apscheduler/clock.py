@@ -148,6 +148,11 @@ def monotonic() -> float:
     return _clock.monotonic()
 
 
+def goes_by_itself() -> bool:
+    """Tell whether the clock in use is the machine's, and not moved by hand."""
+    return isinstance(_clock, SystemClock)
+
+
 def wait(event: threading.Event, timeout: float | None) -> bool:
     """
     Wait until ``event`` is set or about ``timeout`` seconds have passed.

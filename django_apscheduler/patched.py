@@ -33,12 +33,17 @@ def gevent_patched() -> bool:
 
 def real_thread_id() -> int:
     """Return the operating system thread's identity, whatever has been patched."""
+    return _original_get_ident()()
+
+
+@lru_cache(maxsize=1)
+def _original_get_ident() -> Callable[[], int]:
     monkey = sys.modules.get("gevent.monkey")
     if monkey is None:
         from _thread import get_ident
-    else:
-        get_ident = monkey.get_original("_thread", "get_ident")
-    return get_ident()
+
+        return get_ident
+    return monkey.get_original("_thread", "get_ident")
 
 
 def start_real_thread(target: Callable[[], None]) -> None:

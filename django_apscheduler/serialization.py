@@ -169,9 +169,9 @@ def resolve_arguments(args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict]
 
     Called in the worker just before the body; what a loader raises fails the run.
     """
-    if args:
+    if _holds_deferred(args):
         args = _resolve(args)
-    if kwargs:
+    if _holds_deferred(kwargs):
         kwargs = _resolve(kwargs)
     return args, kwargs
 
@@ -181,13 +181,20 @@ def waits_to_resolve(args: tuple, kwargs: dict[str, Any]) -> bool:
     return _holds_deferred(args) or _holds_deferred(kwargs)
 
 
+#: What nearly all arguments are; they are looked at before each body.
+_PLAIN = frozenset({type(None), bool, int, float, str})
+
+
 def _holds_deferred(value: Any) -> bool:
     kind = type(value)
     if kind is dict:
-        return any(map(_holds_deferred, value.values()))
-    if kind in (list, tuple, set, frozenset):
-        return any(map(_holds_deferred, value))
-    return kind is Deferred
+        value = value.values()
+    elif kind not in (list, tuple, set, frozenset):
+        return kind is Deferred
+    for item in value:  # noqa: SIM110 (a generator costs more than all of the rest)
+        if type(item) not in _PLAIN and _holds_deferred(item):
+            return True
+    return False
 
 
 def _resolve(value: Any) -> Any:
@@ -195,15 +202,9 @@ def _resolve(value: Any) -> Any:
     if kind is Deferred:
         return value.load()
     if kind in (list, tuple, set, frozenset):
-        resolved = [_resolve(item) for item in value]
-        if all(new is old for new, old in zip(resolved, value)):
-            return value
-        return kind(resolved)
+        return kind([_resolve(item) for item in value])
     if kind is dict:
-        pairs = {key: _resolve(item) for key, item in value.items()}
-        if all(new is old for new, old in zip(pairs.values(), value.values())):
-            return value
-        return pairs
+        return {key: _resolve(item) for key, item in value.items()}
     return value
 
 

@@ -74,7 +74,7 @@ class AsyncIOExecutor(LoopExecutor):
 
     def _spawn(self, run: Run, coroutine: Coroutine) -> asyncio.Task:
         task = self._loop.create_task(coroutine)
-        task.add_done_callback(lambda _: self._ended(run))
+        self._watch(run, task)
         return task
 
     def _in_thread(self, func: Callable, *args: Any) -> Awaitable[Any]:

@@ -426,15 +426,19 @@ class BaseExecutor(ABC):
             self._scheduler.run_finished(run, outcomes)
         finally:
             with self._idle:
-                self._runs.discard(run)
-                self._completed += 1
-                if self._direct and run.job.id in self._direct:
-                    self._direct[run.job.id] -= 1
+                self._forget(run)
                 if not self._runs:
                     self._idle.notify_all()
                 room = len(self._runs) < self._wake_below
         if room:
             self._scheduler.room_in_executor()
+
+    def _forget(self, run: Run) -> None:
+        """Count a run that has ended no more; called under ``_count_lock``."""
+        self._runs.discard(run)
+        self._completed += 1
+        if self._direct and run.job.id in self._direct:
+            self._direct[run.job.id] -= 1
 
     def work(
         self, run: Run, call: Callable[[Run, int], Outcome | None] = run_body

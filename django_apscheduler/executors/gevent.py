@@ -8,12 +8,8 @@ from typing import Any
 
 from django_apscheduler import clock
 from django_apscheduler.executors import base
-from django_apscheduler.executors.base import (
-    BaseExecutor,
-    RunCancelled,
-    run_body,
-    valid_workers,
-)
+from django_apscheduler.executors.base import RunCancelled, run_body, valid_workers
+from django_apscheduler.executors.bounded import BoundedExecutor
 from django_apscheduler.jobstores.base import Outcome, Run
 from django_apscheduler.patched import gevent_patched, real_thread_id
 from django_apscheduler.util import iscoroutinefunction, missing
@@ -21,6 +17,7 @@ from django_apscheduler.util import iscoroutinefunction, missing
 try:
     import gevent
     from gevent.event import Event
+    from gevent.local import local
     from gevent.threadpool import ThreadPool
 except ImportError as error:
     raise missing("gevent", "gevent") from error
@@ -36,11 +33,12 @@ class _Worker(gevent.Greenlet):
     runs_bodies = True
 
 
-class GeventExecutor(BaseExecutor):
+class GeventExecutor(BoundedExecutor):
     """
-    Runs each body in a greenlet of its own.
+    Runs bodies in greenlets, one for each that is under way.
 
-    The greenlets belong to the hub of the scheduler, if that is a `GeventScheduler` or
+    A greenlet that is done takes what waits for it, but not for long, so that others have
+    their turn. They belong to the hub of the scheduler, if that is a `GeventScheduler` or
     the process is patched; else the executor keeps a hub on a thread of its own.
 
     An ``async def`` body runs on an event loop of its own: in its greenlet where the
@@ -52,7 +50,8 @@ class GeventExecutor(BaseExecutor):
         Django's database has a connection of its own
     """
 
-    looks_ahead = False
+    turn_seconds = 0.005
+    _local = local
 
     def __init__(self, max_workers: int = 50):
         self.max_workers = valid_workers(max_workers)
@@ -61,11 +60,12 @@ class GeventExecutor(BaseExecutor):
     def start(self, scheduler: Any, alias: str) -> None:
         super().start(scheduler, alias)
         self._open = True
+        self._patched = gevent_patched()
         self._bodies: dict[Run, tuple[gevent.Greenlet, int]] = {}
         self._own: threading.Thread | None = None
         self._threads: ThreadPool | None = None
         hub = getattr(scheduler, "_hub", None)
-        if hub is None and not gevent_patched():
+        if hub is None and not self._patched:
             hub = self._start_own_hub()
         # Not "or": a hub that has had nothing to do yet is false.
         self._hub = gevent.get_hub() if hub is None else hub
@@ -105,19 +105,30 @@ class GeventExecutor(BaseExecutor):
     def submit(self, run: Run) -> None:
         if not self._open:
             raise RuntimeError(f"executor {self._alias!r} has been shut down")
-        self._call_soon(self._spawn, run)
+        super().submit(run)
+
+    def _start(self, run: Run) -> None:
+        if self._takes_next(run):
+            return
+        if self._on_hub():
+            self._spawn(run)
+        else:
+            self._call_soon(self._spawn, run)
 
     def _spawn(self, run: Run) -> None:
         _Worker(self._work, run).start()
 
     def _work(self, run: Run) -> None:
         try:
-            if gevent_patched() or not iscoroutinefunction(run.job.func):
-                self.work(run, self._call)
-            else:
-                self._in_thread(self.work, run)
+            self._serve(run, self._work_one)
         finally:
             base.worker_ends()
+
+    def _work_one(self, run: Run) -> None:
+        if self._patched or not iscoroutinefunction(run.job.func):
+            self.work(run, self._call)
+        else:
+            self._in_thread(self.work, run)
 
     def _call(self, run: Run, index: int) -> Outcome | None:
         self._bodies[run] = (gevent.getcurrent(), index)
@@ -137,7 +148,7 @@ class GeventExecutor(BaseExecutor):
 
     def _ask_to_begin(self, run: Run) -> bool:
         # The store may have to ask its database.
-        if gevent_patched() or not self._on_hub():
+        if self._patched or not self._on_hub():
             return super().begin(run)
         return self._in_thread(super().begin, run)
 
@@ -166,7 +177,7 @@ class GeventExecutor(BaseExecutor):
     # The end.
 
     def wait_until_idle(self, timeout: float | None = None) -> bool:
-        if gevent_patched() or not self._on_hub():
+        if self._patched or not self._on_hub():
             return super().wait_until_idle(timeout)
         until = None if timeout is None else clock.monotonic() + timeout
         while self._runs:

@@ -3,38 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from abc import abstractmethod
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from django_apscheduler import clock
-from django_apscheduler.executors.base import (
-    BaseExecutor,
-    await_body,
-    failed,
-    failed_throughout,
-)
+from django_apscheduler.executors.base import await_body, failed, failed_throughout
+from django_apscheduler.executors.bounded import BoundedExecutor
 from django_apscheduler.jobstores.base import Outcome, Run
 from django_apscheduler.util import iscoroutinefunction
 
 
-class LoopExecutor(BaseExecutor):
+class LoopExecutor(BoundedExecutor):
     """
     Awaits bodies on an event loop; plain functions run in threads beside it.
 
-    A subclass says how its loop is spoken to: `_call_soon`, `_spawn`, `_in_thread`,
+    Both kinds share ``max_workers``. A subclass says how its loop is spoken to: `_call_soon`, `_spawn`, `_in_thread`,
     `_queue`, and what `_awaits` of its framework's own kinds of functions.
     """
 
     def _reset(self) -> None:
         super()._reset()
-        self._turns = threading.Lock()
-        #: Runs that wait for one of ``max_workers`` others to end, oldest first.
-        self._waiting: deque[Run] = deque()
-        #: Runs that have had their turn, on the loop or in threads.
-        self._begun: set[Run] = set()
         #: Runs on the loop, and what cancels them.
         self._tasks: dict[Run, Any] = {}
         #: Those of them whose body is under way.
@@ -49,7 +38,7 @@ class LoopExecutor(BaseExecutor):
     @abstractmethod
     def _spawn(self, run: Run, coroutine: Coroutine) -> Any:
         """
-        Begin a coroutine on the loop, and have `_ended` called with its run at its end.
+        Begin a coroutine on the loop; as a task of asyncio's, with `_watch` on it.
 
         :return: an object whose ``cancel()`` ends it
         """
@@ -66,39 +55,13 @@ class LoopExecutor(BaseExecutor):
         """Tell whether a body belongs on the loop."""
         return iscoroutinefunction(func)
 
-    # Turns: coroutines and plain functions share ``max_workers``.
-
-    def submit(self, run: Run) -> None:
-        with self._turns:
-            self._waiting.append(run)
-        self._start_waiting()
-
-    def _start_waiting(self) -> None:
-        while True:
-            with self._turns:
-                if not self._waiting or len(self._begun) >= self.max_workers:
-                    return
-                run = self._waiting.popleft()
-                self._begun.add(run)
-            try:
-                self._start(run)
-            except Exception as error:  # noqa: BLE001 (it may be another one's turn)
-                self.finished(run, failed_throughout(run, error))
-
     def _start(self, run: Run) -> None:
         if self._awaits(run.job.func):
             self._start_soon(run)
-        else:
-            self._queued[run] = None
-            self._queue(self._work_queued, run)
-
-    def finished(self, run: Run, outcomes: list[Outcome]) -> None:
-        try:
-            super().finished(run, outcomes)
-        finally:
-            with self._turns:
-                self._begun.discard(run)
-            self._start_waiting()
+            return
+        self._queued[run] = None
+        if not self._takes_next(run):
+            self._queue(self._serve, run, self._work_queued)
 
     # Plain functions.
 
@@ -111,16 +74,13 @@ class LoopExecutor(BaseExecutor):
         self.work(run)
 
     def take_back(self) -> list[Run]:
-        with self._turns:
-            waiting = list(self._waiting)
-            self._waiting.clear()
-        runs = []
+        waiting, runs = self._take_waiting(), []
         while self._queued:
             try:
                 runs.append(self._queued.popitem()[0])
             except KeyError:
                 break
-        with self._turns:
+        with self._count_lock:
             self._begun.difference_update(runs)
         runs.reverse()
         runs += waiting
@@ -140,20 +100,34 @@ class LoopExecutor(BaseExecutor):
         if run in self._tasks:
             self._tasks[run] = task
 
-    def _ended(self, run: Run) -> None:
-        self._tasks.pop(run, None)
-        if run in self._runs:
-            # Cancelled before its first step.
-            error = RuntimeError("the scheduler was shut down before the body began")
-            self.finished(run, failed_throughout(run, error))
+    def _watch(self, run: Run, task: Any) -> None:
+        """Note a task of asyncio's, which can be cancelled before its first step."""
+        if run.index < 0:
+            # Only until that step, for a callback costs a turn of the loop.
+            task.add_done_callback(self._never_began)
+
+    def _never_began(self, task: Any) -> None:
+        for run, own in tuple(self._tasks.items()):
+            if own is task:
+                del self._tasks[run]
+                self._cut_off(run)
+
+    def _cut_off(self, run: Run) -> None:
+        error = RuntimeError("the scheduler was shut down before the body began")
+        self.finished(run, failed_throughout(run, error))
 
     async def _run(self, run: Run) -> None:
+        task = self._tasks[run]
+        if task is not None:
+            task.remove_done_callback(self._never_began)
         outcomes: list[Outcome] = []
         last = len(run.run_times) - 1
         try:
             for index in range(last + 1):
                 run.index = index
-                if index not in run.cancelled and not await self._begin(run):
+                if index not in run.cancelled and not (
+                    run.execution_ids is None or await self._begin(run)
+                ):
                     break
                 if index in run.cancelled:
                     self._tell_cancelled(run, index)
@@ -164,12 +138,11 @@ class LoopExecutor(BaseExecutor):
         except BaseException as error:  # noqa: BLE001 (cancelled before the body began)
             rest = range(max(run.index, 0), last + 1)
             outcomes = [failed(run, i, error) for i in rest if i not in run.told]
+        self._tasks.pop(run, None)
         self.finished(run, outcomes)
 
     async def _begin(self, run: Run) -> bool:
-        """Await `begin`, in a thread where a store may have to ask its database."""
-        if run.execution_ids is None:
-            return True
+        """Await `begin`, in a thread, for a store may have to ask its database."""
         while await self._in_thread(self.begin, run):
             # Others may have held the loop for long before it came back to us.
             if clock.monotonic() < run.start_before:
@@ -214,12 +187,8 @@ class LoopExecutor(BaseExecutor):
         return not self._scheduler._on_loop()
 
     def _cancel_all(self) -> None:
-        with self._turns:
-            waiting = list(self._waiting)
-            self._waiting.clear()
-        for run in waiting:
-            error = RuntimeError("the scheduler was shut down before the body began")
-            self.finished(run, failed_throughout(run, error))
+        for run in self._take_waiting():
+            self._cut_off(run)
         for task in tuple(self._tasks.values()):
             if task is not None:
                 task.cancel()

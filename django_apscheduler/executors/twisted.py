@@ -87,11 +87,9 @@ class TwistedExecutor(LoopExecutor):
         except RuntimeError:
             # Deferred.fromCoroutine would run it in the reactor's own context.
             context = contextvars.copy_context()
-            deferred = context.run(Deferred.fromCoroutine, coroutine)
-            deferred.addBoth(lambda _: self._ended(run))
-            return deferred
+            return context.run(Deferred.fromCoroutine, coroutine)
         task = loop.create_task(awaiting_deferreds(coroutine))
-        task.add_done_callback(lambda _: self._ended(run))
+        self._watch(run, task)
         return task
 
     def _in_thread(self, func: Callable, *args: Any) -> Awaitable[Any]:

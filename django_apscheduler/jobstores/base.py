@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -60,6 +59,9 @@ __all__ = [
 #: How long before its run time, in seconds, a store may hand out a run at most: claims
 #: take their time, and who begins them a little early has them in time.
 MOST_AHEAD_SECONDS = 0.02
+#: What passes between the moment a thread is to wake up and what it does then.
+AWAKENING = timedelta(milliseconds=0.5)
+_NO_LEAD = timedelta(0)
 
 
 class JobLookupError(KeyError):
@@ -228,6 +230,7 @@ class BaseJobStore(ABC):
         :param free: free slots by executor alias; others' jobs are left alone
         :param now: aware; the present when None
         """
+        lead = self.claim_lead() if now is None else _NO_LEAD
         now = now or clock.now()
         batch = Batch()
         room = dict(free)
@@ -236,12 +239,15 @@ class BaseJobStore(ABC):
             self._claim_confirmed(room, batch)
             self._claim_asked_for(room, now, batch)
             try:
-                self._claim_due(room, now, batch)
+                self._claim_due(room, now + lead, batch)
                 # What was skipped took no slot, and no end of a body will tell of it.
-                taken = Counter(run.job.executor for run in batch.runs)
-                batch.next_run_time = self.get_next_claimable_time(
-                    [alias for alias, slots in free.items() if slots > taken[alias]]
+                left = dict(free)
+                for run in batch.runs:
+                    left[run.job.executor] -= 1
+                following = self.get_next_claimable_time(
+                    [alias for alias, slots in left.items() if slots > 0]
                 )
+                batch.next_run_time = following and following - lead
             except Exception:
                 if not (batch.runs or batch.skipped or batch.removed or batch.broken):
                     raise
@@ -253,6 +259,12 @@ class BaseJobStore(ABC):
             # nobody here may run.
             batch.now = min(clock.now(), following - timedelta(microseconds=1))
         return batch
+
+    def claim_lead(self) -> timedelta:
+        """Return how long before its run time a run is claimed, to begin in time."""
+        if getattr(self._scheduler, "claims_ahead", False) and clock.goes_by_itself():
+            return AWAKENING
+        return _NO_LEAD
 
     def _claim_due(self, room: dict[str, int], now: datetime, batch: Batch) -> None:
         claims: list[_Claim] = []

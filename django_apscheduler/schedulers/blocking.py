@@ -16,6 +16,8 @@ class BlockingScheduler(BaseScheduler):
     For processes that do nothing else.
     """
 
+    claims_ahead = True
+
     def __init__(self, *args: Any, **options: Any):
         self._event = threading.Event()
         self._left = False

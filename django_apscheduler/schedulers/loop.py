@@ -329,6 +329,10 @@ class LoopScheduler(BaseScheduler):
 
     # Beside the loop.
 
+    @property
+    def claims_ahead(self) -> bool:  # type: ignore[override]
+        return self._waits()
+
     def _waits(self) -> bool:
         """Tell whether job stores wait for a disk or a network."""
         stores = tuple(self._jobstores.values())

@@ -23,7 +23,11 @@ class SchedulerState(ABC):
     :ivar jobstore_retry_interval: longest pause, in seconds, before a job store that
         failed is asked again
     :ivar turns: how often the loop has gone round, to tell a loop that hangs
+    :cvar claims_ahead: whether a tick may wait for a moment, so that it can begin before
+        what it claims is due
     """
+
+    claims_ahead = False
 
     state: int
     turns: int

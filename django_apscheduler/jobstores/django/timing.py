@@ -9,7 +9,7 @@ from django.db import connections
 
 from django_apscheduler import clock
 from django_apscheduler.db import database_now, ensure_usable
-from django_apscheduler.jobstores.base import MOST_AHEAD_SECONDS
+from django_apscheduler.jobstores.base import AWAKENING, MOST_AHEAD_SECONDS
 
 #: A process's clock that is further from the database's is corrected in the log.
 CLOCK_SECONDS = 0.5
@@ -20,9 +20,6 @@ COMPARE_SECONDS = 10.0
 #: What an answer of the database takes at most, while all is well; a greater difference
 #: means that one of the clocks was set.
 ANSWER_TIME = timedelta(milliseconds=20)
-
-#: What passes between the moment a thread is to wake up and its first statement.
-AWAKENING = timedelta(milliseconds=0.5)
 
 
 class DatabaseClock(ABC):
@@ -41,7 +38,7 @@ class DatabaseClock(ABC):
     @staticmethod
     def given_now(now: datetime | None) -> datetime | None:
         """Return the time to go by instead of the database's, or None."""
-        if now is None and isinstance(clock._clock, clock.ManualClock):
+        if now is None and not clock.goes_by_itself():
             return clock.now()
         return now
 
