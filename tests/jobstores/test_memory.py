@@ -1,11 +1,16 @@
 """The memory store: what is its own."""
 
+import time
 from datetime import datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from django_apscheduler import clock
+from django_apscheduler.jobstores import base
 from django_apscheduler.jobstores.memory import MemoryJobStore
+from django_apscheduler.schedulers.background import BackgroundScheduler
+from django_apscheduler.schedulers.blocking import BlockingScheduler
 from django_apscheduler.triggers.date import DateTrigger
 from tests.jobstores.test_contract import make
 
@@ -76,3 +81,68 @@ def test_what_was_added_and_replaced_before_a_failure_is_taken_back():
     assert store.get_all_jobs() == [old]
     assert store.lookup_job("old") is old
     assert [run.job for run in store.claim_due({"default": 9}, NOON).runs] == [old]
+
+
+class Waits:
+    """As much of a scheduler as a store asks whether it may claim ahead."""
+
+    claims_ahead = True
+
+
+@pytest.fixture
+def early(monkeypatch):
+    """A store that claims a minute ahead, which no test can miss."""
+    monkeypatch.setattr(base, "AWAKENING", timedelta(minutes=1))
+    store = MemoryJobStore()
+    store.start(Waits(), "default")
+    return store
+
+
+def soon(seconds):
+    return datetime.now(timezone.utc) + timedelta(seconds=seconds)
+
+
+def test_jobs_are_claimed_a_moment_ahead_and_not_before(early):
+    due, later = soon(30), soon(90)
+    early.add_job(make("due", due))
+    early.add_job(make("later", later, executor="other"))
+    batch = early.claim_due({"default": 1, "other": 1})
+    assert [(run.job.id, run.run_times) for run in batch.runs] == [("due", [due])]
+    assert batch.next_run_time == later - timedelta(minutes=1)
+
+
+def test_nothing_is_claimed_ahead_where_a_tick_must_not_wait(early, monkeypatch):
+    monkeypatch.setattr(Waits, "claims_ahead", False)
+    due = soon(30)
+    early.add_job(make("due", due))
+    batch = early.claim_due({"default": 1})
+    assert (batch.runs, batch.next_run_time) == ([], due)
+
+
+def test_nothing_is_claimed_ahead_on_a_clock_that_is_moved_by_hand(early):
+    early.add_job(make("due", NOON + timedelta(seconds=30)))
+    with clock.use(clock.ManualClock(NOON)):
+        assert early.claim_due({"default": 1}).runs == []
+
+
+@pytest.mark.parametrize("make_scheduler", [BackgroundScheduler, BlockingScheduler])
+def test_what_is_claimed_ahead_does_not_begin_before_its_time(
+    make_scheduler, monkeypatch
+):
+    monkeypatch.setattr(base, "AWAKENING", timedelta(milliseconds=15))
+    begun, due = [], [soon(0.2 + number / 20) for number in range(5)]
+    scheduler = make_scheduler(timezone="UTC")
+
+    def body():
+        begun.append(datetime.now(timezone.utc))
+        if len(begun) == len(due):
+            scheduler.shutdown(wait=False)
+
+    for moment in due:
+        scheduler.add_job(body, "date", run_date=moment)
+    scheduler.start()
+    deadline = time.monotonic() + 30
+    while scheduler.running and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert len(begun) == len(due)
+    assert [moment for moment, time_ in zip(due, begun) if time_ < moment] == []
