@@ -104,8 +104,8 @@ def soon(seconds):
 
 def test_jobs_are_claimed_a_moment_ahead_and_not_before(early):
     due, later = soon(30), soon(90)
-    early.add_job(make("due", due))
-    early.add_job(make("later", later, executor="other"))
+    early.add_job(make("due", due, DateTrigger(due)))
+    early.add_job(make("later", later, DateTrigger(later), executor="other"))
     batch = early.claim_due({"default": 1, "other": 1})
     assert [(run.job.id, run.run_times) for run in batch.runs] == [("due", [due])]
     assert batch.next_run_time == later - timedelta(minutes=1)
@@ -114,13 +114,14 @@ def test_jobs_are_claimed_a_moment_ahead_and_not_before(early):
 def test_nothing_is_claimed_ahead_where_a_tick_must_not_wait(early, monkeypatch):
     monkeypatch.setattr(Waits, "claims_ahead", False)
     due = soon(30)
-    early.add_job(make("due", due))
+    early.add_job(make("due", due, DateTrigger(due)))
     batch = early.claim_due({"default": 1})
     assert (batch.runs, batch.next_run_time) == ([], due)
 
 
 def test_nothing_is_claimed_ahead_on_a_clock_that_is_moved_by_hand(early):
-    early.add_job(make("due", NOON + timedelta(seconds=30)))
+    due = NOON + timedelta(seconds=30)
+    early.add_job(make("due", due, DateTrigger(due)))
     with clock.use(clock.ManualClock(NOON)):
         assert early.claim_due({"default": 1}).runs == []
 
