@@ -82,6 +82,9 @@ class AsyncIOExecutor(LoopExecutor):
         future = self._asking.submit(call, call_between_hooks, func, *args)
         return asyncio.wrap_future(future)
 
+    def _sleep(self, seconds: float) -> Awaitable[None]:
+        return asyncio.sleep(seconds)
+
     def _queue(self, func: Callable, *args: Any) -> None:
         self._threads.submit(func, *args)
 

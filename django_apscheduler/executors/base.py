@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from abc import ABC
 from asyncio import CancelledError
 from collections import Counter
@@ -309,11 +310,13 @@ class BaseExecutor(ABC):
     or ``_run_job_error`` when done.
 
     :ivar max_workers: bodies that can run at once
+    :cvar waits_for_time: whether its workers wait with a run that is ``early``
     :cvar looks_ahead: whether runs may wait in the executor beyond its idle workers
     :cvar encloses: whether a transaction can be put around a body
     """
 
     max_workers: int = 10
+    waits_for_time = False
     looks_ahead = True
     encloses = False
 
@@ -468,6 +471,8 @@ class BaseExecutor(ABC):
 
     def _beginning(self, run: Run) -> Iterator[int]:
         """Give the positions of the run times whose body is to begin right now."""
+        if run.early:
+            self._wait_for_time(max(0.0, run.ahead(clock.now())))
         for index in range(len(run.run_times)):
             run.index = index
             if index not in run.cancelled and not self.begin(run):
@@ -476,6 +481,10 @@ class BaseExecutor(ABC):
                 self._tell_cancelled(run, index)
             else:
                 yield index
+
+    def _wait_for_time(self, seconds: float) -> None:
+        """Wait in a worker, for a moment, so that no body begins too early."""
+        time.sleep(seconds)
 
     # Cancelling.
 

@@ -50,6 +50,7 @@ class GeventExecutor(BoundedExecutor):
         Django's database has a connection of its own
     """
 
+    waits_for_time = True
     turn_seconds = 0.005
     _local = local
 
@@ -157,6 +158,12 @@ class GeventExecutor(BoundedExecutor):
         if self._threads is None:
             self._threads = ThreadPool(THREADS, self._hub)
         return self._threads.apply(base.call_between_hooks, (func, *args))
+
+    def _wait_for_time(self, seconds: float) -> None:
+        if self._on_hub():
+            gevent.sleep(seconds)
+        else:
+            super()._wait_for_time(seconds)
 
     # Cancelling.
 

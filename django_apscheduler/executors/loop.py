@@ -18,9 +18,12 @@ class LoopExecutor(BoundedExecutor):
     """
     Awaits bodies on an event loop; plain functions run in threads beside it.
 
-    Both kinds share ``max_workers``. A subclass says how its loop is spoken to: `_call_soon`, `_spawn`, `_in_thread`,
-    `_queue`, and what `_awaits` of its framework's own kinds of functions.
+    Both kinds share ``max_workers``. A subclass says how its loop is spoken to:
+    `_call_soon`, `_spawn`, `_in_thread`, `_queue`, `_sleep`, and what `_awaits` of its
+    framework's own kinds of functions.
     """
+
+    waits_for_time = True
 
     def _reset(self) -> None:
         super()._reset()
@@ -46,6 +49,10 @@ class LoopExecutor(BoundedExecutor):
     @abstractmethod
     def _in_thread(self, func: Callable, *args: Any) -> Awaitable[Any]:
         """Call ``func`` in a thread that is never long in coming."""
+
+    @abstractmethod
+    def _sleep(self, seconds: float) -> Awaitable[Any]:
+        """Return what a coroutine on the loop waits with for so many seconds."""
 
     @abstractmethod
     def _queue(self, func: Callable, *args: Any) -> None:
@@ -123,6 +130,8 @@ class LoopExecutor(BoundedExecutor):
         outcomes: list[Outcome] = []
         last = len(run.run_times) - 1
         try:
+            if run.early:
+                await self._sleep(max(0.0, run.ahead(clock.now())))
             for index in range(last + 1):
                 run.index = index
                 if index not in run.cancelled and not (

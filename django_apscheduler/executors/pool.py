@@ -37,7 +37,7 @@ class _Pool(BaseExecutor):
     costs more than everything else that the engine does for it.
     """
 
-    encloses = True
+    encloses = waits_for_time = True
     #: Whether the process, when it ends, waits for bodies that are running.
     waits_at_exit = True
     _thread_name_prefix: str | None = None

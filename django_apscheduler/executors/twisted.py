@@ -24,6 +24,7 @@ from django_apscheduler.util import missing
 
 try:
     from twisted.internet.defer import CancelledError, Deferred
+    from twisted.internet.task import deferLater
     from twisted.python.failure import Failure
     from twisted.python.threadable import isInIOThread
 except ImportError as error:
@@ -96,6 +97,11 @@ class TwistedExecutor(LoopExecutor):
         call = contextvars.copy_context().run
         future = self._asking.submit(call, call_between_hooks, func, *args)
         return awaitable(self._reactor, future)
+
+    def _sleep(self, seconds: float) -> Awaitable[Any]:
+        if _current_task() is not None:
+            return asyncio.sleep(seconds)
+        return deferLater(self._reactor, seconds)
 
     def _queue(self, func: Callable, *args: Any) -> None:
         self._pool.callInThread(func, *args)

@@ -21,6 +21,7 @@ from django_apscheduler.jobstores.runs import (
     LOST,
     MAX_INSTANCES,
     MISSED,
+    MOST_AHEAD_SECONDS,
     Batch,
     Cancellation,
     Lost,
@@ -56,9 +57,6 @@ __all__ = [
     "TransientJobError",
 ]
 
-#: How long before its run time, in seconds, a store may hand out a run at most: claims
-#: take their time, and who begins them a little early has them in time.
-MOST_AHEAD_SECONDS = 0.02
 #: What passes between the moment a thread is to wake up and what it does then.
 AWAKENING = timedelta(milliseconds=0.5)
 _NO_LEAD = timedelta(0)
@@ -239,7 +237,7 @@ class BaseJobStore(ABC):
             self._claim_confirmed(room, batch)
             self._claim_asked_for(room, now, batch)
             try:
-                self._claim_due(room, now + lead, batch)
+                self._claim_due(room, now, lead, batch)
                 # What was skipped took no slot, and no end of a body will tell of it.
                 left = dict(free)
                 for run in batch.runs:
@@ -247,7 +245,10 @@ class BaseJobStore(ABC):
                 following = self.get_next_claimable_time(
                     [alias for alias, slots in left.items() if slots > 0]
                 )
-                batch.next_run_time = following and following - lead
+                if following is not None and following - lead > now:
+                    following -= lead
+                # Else it was left until its time.
+                batch.next_run_time = following
             except Exception:
                 if not (batch.runs or batch.skipped or batch.removed or batch.broken):
                     raise
@@ -262,20 +263,30 @@ class BaseJobStore(ABC):
 
     def claim_lead(self) -> timedelta:
         """Return how long before its run time a run is claimed, to begin in time."""
-        if getattr(self._scheduler, "claims_ahead", False) and clock.goes_by_itself():
-            return AWAKENING
+        if clock.goes_by_itself():
+            return getattr(self._scheduler, "lead", _NO_LEAD)
         return _NO_LEAD
 
-    def _claim_due(self, room: dict[str, int], now: datetime, batch: Batch) -> None:
+    def _claim_due(
+        self, room: dict[str, int], now: datetime, lead: timedelta, batch: Batch
+    ) -> None:
         claims: list[_Claim] = []
         moved: list[Job] = []
         ended: list[Job] = []
-        for job in self.get_claimable_jobs(room, now):
+        for job in self.get_claimable_jobs(room, now + lead):
+            due = job.next_run_time
+            assert due is not None
+            present = max(now, due)
+            if present > now and self._running.get(job.id, 0) >= job.max_instances:
+                # One of them may have ended when its time has come.
+                moved.append(job)
+                continue
             room[job.executor] -= 1
-            claim = _Claim(job, job.next_run_time)
+            claim = _Claim(job, due)
             claims.append(claim)
             try:
-                planned = plan(job, now)
+                # Of several run times that are near, no more than one is due early.
+                planned = plan(job, present)
             except Exception as error:
                 self._park(claim, error)
                 moved.append(job)
@@ -286,7 +297,7 @@ class BaseJobStore(ABC):
             job.next_run_time = planned.next_run_time
             job.nominal_time = planned.nominal_time
             (ended if planned.next_run_time is None else moved).append(job)
-        if not claims:
+        if not moved and not ended:
             return
         try:
             self.advance_jobs(moved, ended)

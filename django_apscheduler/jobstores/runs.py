@@ -25,6 +25,11 @@ class RunTakenOver(Exception):
     """Raised in a worker whose run is another scheduler's by now; nothing is kept."""
 
 
+#: How long before its run time, in seconds, a store may hand out a run at most: claims
+#: take their time, and who begins them a little early has them in time.
+MOST_AHEAD_SECONDS = 0.02
+
+
 @dataclass(slots=True, eq=False)
 class Run:
     """
@@ -38,6 +43,7 @@ class Run:
     :ivar claim: the store's own token
     :ivar enclose: for transactional jobs, ``enclose(index, now)`` is a context manager
         around the body that gives a function to write its outcome with; it pickles
+    :ivar early: whether the worker has to wait until the run time has come
     :ivar index: position in ``run_times`` of the body that runs, or -1 before the first
     :ivar start_before: on the monotonic clock; nobody takes the run over before
     :ivar cancelled: positions of the run times that somebody has cancelled
@@ -53,10 +59,16 @@ class Run:
     claim: Any = None
     enclose: Any = None
     started_time: datetime | None = None
+    early: bool = False
     index: int = -1
     start_before: float = float("inf")
     cancelled: frozenset[int] = frozenset()
     told: frozenset[int] = frozenset()
+
+    def ahead(self, now: datetime) -> float:
+        """Return the seconds from ``now`` until no body of the run can be too early."""
+        # No longer than a store may be ahead, should a clock have been set meanwhile.
+        return min((self.run_times[-1] - now).total_seconds(), MOST_AHEAD_SECONDS)
 
 
 @dataclass(slots=True, eq=False)

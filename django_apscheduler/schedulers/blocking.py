@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 from django_apscheduler import clock
+from django_apscheduler.jobstores.base import AWAKENING
 from django_apscheduler.schedulers.base import STATE_STOPPED, BaseScheduler
 
 
@@ -16,7 +17,7 @@ class BlockingScheduler(BaseScheduler):
     For processes that do nothing else.
     """
 
-    claims_ahead = True
+    lead = AWAKENING
 
     def __init__(self, *args: Any, **options: Any):
         self._event = threading.Event()

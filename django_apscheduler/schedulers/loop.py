@@ -7,6 +7,7 @@ import threading
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 from django_apscheduler import clock, events
@@ -16,7 +17,7 @@ from django_apscheduler.executors.base import (
     call_between_hooks,
     current_run,
 )
-from django_apscheduler.jobstores.base import Outcome, Run
+from django_apscheduler.jobstores.base import AWAKENING, Outcome, Run
 from django_apscheduler.schedulers import (
     STATE_PAUSED,
     STATE_RUNNING,
@@ -28,6 +29,9 @@ from django_apscheduler.schedulers.base import BaseScheduler
 #: Seconds for which bodies are waited for on a loop that has stopped: it may be run
 #: again, but mostly its program ends.
 STOPPED_LOOP_SECONDS = 2.0
+#: What passes at most, in general, between the moment for which a loop's timer is set
+#: and what happens then: most loops count in milliseconds.
+LOOP_AWAKENING = timedelta(milliseconds=2)
 #: Threads for calls that wait for a job store beside the loop.
 CALL_THREADS = 8
 
@@ -330,8 +334,19 @@ class LoopScheduler(BaseScheduler):
     # Beside the loop.
 
     @property
-    def claims_ahead(self) -> bool:  # type: ignore[override]
-        return self._waits()
+    def lead(self) -> timedelta:  # type: ignore[override]
+        if self._waits():
+            return AWAKENING
+        executors = tuple(self._executors.values())
+        if all(getattr(executor, "waits_for_time", False) for executor in executors):
+            return LOOP_AWAKENING
+        return timedelta(0)
+
+    def _wait_for_time(self, run: Run, ahead: float) -> None:
+        if self._on_loop():
+            run.early = True
+        else:
+            super()._wait_for_time(run, ahead)
 
     def _waits(self) -> bool:
         """Tell whether job stores wait for a disk or a network."""

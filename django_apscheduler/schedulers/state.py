@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from abc import ABC, abstractmethod
-from datetime import tzinfo
+from datetime import timedelta, tzinfo
 from typing import TYPE_CHECKING, Any
 
 from django_apscheduler.events import SchedulerEvent
@@ -23,11 +23,10 @@ class SchedulerState(ABC):
     :ivar jobstore_retry_interval: longest pause, in seconds, before a job store that
         failed is asked again
     :ivar turns: how often the loop has gone round, to tell a loop that hangs
-    :cvar claims_ahead: whether a tick may wait for a moment, so that it can begin before
-        what it claims is due
+    :cvar lead: how long before its run time a run is claimed, to begin in time
     """
 
-    claims_ahead = False
+    lead = timedelta(0)
 
     state: int
     turns: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django_apscheduler import clock
@@ -28,7 +28,6 @@ from django_apscheduler.jobstores.base import (
     EXECUTED,
     LOST,
     MISSED,
-    MOST_AHEAD_SECONDS,
     BaseJobStore,
     Batch,
     Outcome,
@@ -57,18 +56,6 @@ _OUTCOME_EVENTS = {
 
 def _last_run_time(run: Run) -> datetime:
     return run.run_times[-1]
-
-
-def _await(moment: datetime, offset: timedelta) -> None:
-    """
-    Wait until a time that is near has come: no body begins before it.
-
-    :param offset: what to add to this process's clock for the one that counts
-    """
-    ahead = (moment - clock.now() - offset).total_seconds()
-    if ahead > 0:
-        # No longer than a store may be ahead, should the clock have been set meanwhile.
-        time.sleep(min(ahead, MOST_AHEAD_SECONDS))
 
 
 class TickMethods(SchedulerState):
@@ -192,8 +179,8 @@ class TickMethods(SchedulerState):
         present = clock.now() + batch.offset
         for run in sorted(batch.runs, key=_last_run_time):
             if run.run_times[-1] > present:
-                _await(run.run_times[-1], batch.offset)
                 present = clock.now() + batch.offset
+                self._wait_for_time(run, run.ahead(present))
             executor = self._executors.get(run.job.executor)
             if shared and (self._has_ended() or executor is None):
                 # Shut down meanwhile without waiting, or this executor was removed.
@@ -211,6 +198,11 @@ class TickMethods(SchedulerState):
         for job in batch.removed:
             self._logger.info("Job %s has ended and is removed", job.id)
             self._dispatch_event(JobEvent(EVENT_JOB_REMOVED, job.id, alias))
+
+    def _wait_for_time(self, run: Run, ahead: float) -> None:
+        """Let no body begin before its time, which is so many seconds ahead."""
+        if ahead > 0:
+            time.sleep(ahead)
 
     def _hand_over(self, run: Run, executor: Any) -> None:
         """Submit a claimed run; where that cannot be, it has failed, and no more."""

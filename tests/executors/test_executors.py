@@ -14,7 +14,7 @@ from datetime import datetime, timedelta, timezone
 import psutil
 import pytest
 
-from django_apscheduler import current_run
+from django_apscheduler import clock, current_run
 from django_apscheduler.executors import base
 from django_apscheduler.executors.asyncio import AsyncIOExecutor
 from django_apscheduler.executors.base import BaseExecutor, MaxInstancesReachedError
@@ -22,6 +22,7 @@ from django_apscheduler.executors.debug import DebugExecutor
 from django_apscheduler.executors.logs import mark_log_records
 from django_apscheduler.executors.pool import ProcessPoolExecutor, ThreadPoolExecutor
 from django_apscheduler.job import Job
+from django_apscheduler.jobstores import runs
 from django_apscheduler.jobstores.base import Run
 from django_apscheduler.triggers.date import DateTrigger
 from tests.executors import bodies
@@ -195,6 +196,32 @@ def test_a_run_may_be_submitted_as_in_apscheduler(executor):
     executor.submit_job(job(bodies.add, 4), [NOON])
     assert executor._scheduler.done.acquire(timeout=30)
     assert executor._scheduler.outcomes[-1][0].retval == 4
+
+
+@pytest.mark.parametrize("body", [bodies.add, bodies.add_later])
+def test_a_run_that_is_handed_over_early_begins_at_its_time(executor, body):
+    if not executor.waits_for_time:
+        # It runs in the tick, which waits itself.
+        assert isinstance(executor, DebugExecutor)
+        return
+    due = clock.now() + timedelta(milliseconds=15)
+    (outcome,) = run(executor, body, 2, 3, run_times=[due], early=True)
+    assert (outcome.status, outcome.retval) == ("Executed", 5)
+    assert outcome.started_time >= due
+
+
+def test_a_run_that_waits_for_its_time_can_be_cancelled(executor, monkeypatch):
+    if not executor.waits_for_time:
+        assert isinstance(executor, DebugExecutor)
+        return
+    monkeypatch.setattr(runs, "MOST_AHEAD_SECONDS", 0.5)
+    due = clock.now() + timedelta(seconds=0.5)
+    early = Run(job(bodies.add, 1), "default", [due], early=True)
+    executor.accept(early)
+    executor.cancel(early, 0)
+    assert executor.wait_until_idle(30)
+    told = [o for outcomes in executor._scheduler.outcomes for o in outcomes]
+    assert [outcome.status for outcome in told] == ["Cancelled"]
 
 
 # The pools.

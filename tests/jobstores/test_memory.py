@@ -7,11 +7,12 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from django_apscheduler import clock
-from django_apscheduler.jobstores import base
+from django_apscheduler.jobstores.base import Outcome
 from django_apscheduler.jobstores.memory import MemoryJobStore
 from django_apscheduler.schedulers.background import BackgroundScheduler
 from django_apscheduler.schedulers.blocking import BlockingScheduler
 from django_apscheduler.triggers.date import DateTrigger
+from django_apscheduler.triggers.interval import IntervalTrigger
 from tests.jobstores.test_contract import make
 
 NOON = datetime(2026, 6, 1, 12, 0, tzinfo=timezone.utc)
@@ -86,13 +87,12 @@ def test_what_was_added_and_replaced_before_a_failure_is_taken_back():
 class Waits:
     """As much of a scheduler as a store asks whether it may claim ahead."""
 
-    claims_ahead = True
+    lead = timedelta(minutes=1)
 
 
 @pytest.fixture
-def early(monkeypatch):
+def early():
     """A store that claims a minute ahead, which no test can miss."""
-    monkeypatch.setattr(base, "AWAKENING", timedelta(minutes=1))
     store = MemoryJobStore()
     store.start(Waits(), "default")
     return store
@@ -111,8 +111,29 @@ def test_jobs_are_claimed_a_moment_ahead_and_not_before(early):
     assert batch.next_run_time == later - timedelta(minutes=1)
 
 
-def test_nothing_is_claimed_ahead_where_a_tick_must_not_wait(early, monkeypatch):
-    monkeypatch.setattr(Waits, "claims_ahead", False)
+def test_no_more_than_one_run_time_of_a_job_is_claimed_ahead(early):
+    first = soon(30)
+    early.add_job(make("often", first, IntervalTrigger(seconds=2, start_date=first)))
+    (run,) = early.claim_due({"default": 5}).runs
+    assert run.run_times == [first]
+    assert early.lookup_job("often").next_run_time == first + timedelta(seconds=2)
+
+
+def test_a_job_whose_last_run_goes_on_is_not_skipped_before_its_time(early):
+    first, second = soon(-1), soon(30)
+    early.add_job(make("slow", first, IntervalTrigger(hours=1)))
+    (run,) = early.claim_due({"default": 5}).runs
+    early.change_job("slow", lambda job: setattr(job, "next_run_time", second))
+    batch = early.claim_due({"default": 5})
+    assert (batch.runs, batch.skipped, batch.next_run_time) == ([], [], second)
+    early.settle([Outcome(run, 0, "Executed")])
+    assert early.claim_due({"default": 5}).runs[0].run_times == [second]
+
+
+def test_nothing_is_claimed_ahead_for_a_scheduler_that_does_not_want_it(
+    early, monkeypatch
+):
+    monkeypatch.setattr(Waits, "lead", timedelta(0))
     due = soon(30)
     early.add_job(make("due", due, DateTrigger(due)))
     batch = early.claim_due({"default": 1})
@@ -130,7 +151,7 @@ def test_nothing_is_claimed_ahead_on_a_clock_that_is_moved_by_hand(early):
 def test_what_is_claimed_ahead_does_not_begin_before_its_time(
     make_scheduler, monkeypatch
 ):
-    monkeypatch.setattr(base, "AWAKENING", timedelta(milliseconds=15))
+    monkeypatch.setattr(make_scheduler, "lead", timedelta(milliseconds=15))
     begun, due = [], [soon(0.2 + number / 20) for number in range(5)]
     scheduler = make_scheduler(timezone="UTC")
 

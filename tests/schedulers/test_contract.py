@@ -112,10 +112,11 @@ class Runs:
     """A body, plain or not, that notes its runs and can be waited for."""
 
     def __init__(self):
-        self.times = []
+        self.times, self.begun = [], []
         self.ran = threading.Semaphore(0)
 
     def plain(self):
+        self.begun.append(clock.now())
         self.times.append(current_run().run_time)
         self.ran.release()
 
@@ -143,6 +144,19 @@ def test_a_job_runs_at_its_time_and_not_before(host, make, body):
         assert runs.times == [NOON + MINUTE]
         assert scheduler.get_jobs() == []
         scheduler.shutdown()
+
+
+@pytest.mark.parametrize("body", ["plain", "coroutine"])
+def test_what_is_claimed_ahead_begins_at_its_time(host, make, monkeypatch, body):
+    scheduler = make()
+    monkeypatch.setattr(type(scheduler), "lead", timedelta(milliseconds=15))
+    runs = Runs()
+    host.start(scheduler)
+    due = clock.now() + timedelta(seconds=0.3)
+    scheduler.add_job(getattr(runs, body), "date", run_date=due)
+    runs.wait()
+    assert runs.begun[0] >= due
+    scheduler.shutdown()
 
 
 def test_a_job_recurs(host, make):

@@ -10,10 +10,11 @@ from django.db import connection
 
 from django_apscheduler.events import EVENT_JOB_EXECUTED
 from django_apscheduler.job import FINISHED
+from django_apscheduler.jobstores import runs
 from django_apscheduler.jobstores.django import DjangoJobStore, edits, timing
 from django_apscheduler.jobstores.django.sql import statements
 from django_apscheduler.models import DjangoJobExecution
-from django_apscheduler.schedulers import STATE_RUNNING, tick
+from django_apscheduler.schedulers import STATE_RUNNING
 from django_apscheduler.schedulers.background import BackgroundScheduler
 from django_apscheduler.schedulers.remote import RemoteScheduler
 from django_apscheduler.triggers.interval import IntervalTrigger
@@ -198,7 +199,7 @@ def test_the_lead_follows_what_claims_take():
 def waiting(monkeypatch):
     """Return a scheduler at rest whose store claims a second ahead, and the store."""
     monkeypatch.setattr(timing, "MOST_AHEAD_SECONDS", 60.0)
-    monkeypatch.setattr(tick, "MOST_AHEAD_SECONDS", 60.0)
+    monkeypatch.setattr(runs, "MOST_AHEAD_SECONDS", 60.0)
     store = DjangoJobStore()
     scheduler = BackgroundScheduler(jobstores={"default": store}, timezone="UTC")
     scheduler.start(paused=True)
