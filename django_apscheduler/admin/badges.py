@@ -7,7 +7,7 @@ colours, light and dark, are in ``static/django_apscheduler/admin.css``.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from django.utils.functional import Promise
@@ -105,13 +105,19 @@ def badge(look: Look, detail: str = "", title: str = "") -> SafeString:
     :param detail: said after the word, as in "Failing ×3"
     :param title: tooltip
     """
-    words = f"{look.word} {detail}" if detail else look.word
+    words = f"{look.word} {detail}" if detail else str(look.word)
+    return _badge(look.tone, look.icon, words, title)
+
+
+# A list shows a hundred, most of them the same.
+@lru_cache(maxsize=512)
+def _badge(tone: str, icon_name: str, words: str, title: str) -> SafeString:
     attribute = format_html(' title="{}"', title) if title else ""
     return format_html(
         '<span class="dja-badge dja-{}"{}>{}{}</span>',
-        look.tone,
+        tone,
         attribute,
-        icon(look.icon),
+        icon(icon_name),
         words,
     )
 

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 
-from django.utils.html import format_html, format_html_join
+from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import get_language, gettext, ngettext
 
 from django_apscheduler.admin import badges, words
 from django_apscheduler.admin.stats import RunMark
@@ -34,19 +34,20 @@ def bar_height(seconds: float | None) -> int:
     return round(LOWEST + (HEIGHT - LOWEST) * min(share, 1.0))
 
 
-def _mark(run: RunMark, x: int, title: str) -> SafeString:
-    """Draw one run: its shape by tone, its height by duration."""
-    tone = badges.STATUSES.get(run.status, badges.CONDITIONS["never"]).tone
-    return format_html(
-        '<g class="dja-{}"><title>{}</title>{}</g>',
-        tone,
-        title,
-        _shape(tone, bar_height(run.seconds), x),
+# A list shows a thousand marks, of a few hundred shapes and places.
+@lru_cache(maxsize=4096)
+def _mark(tone: str, height: int, x: int) -> tuple[SafeString, SafeString]:
+    """
+    Draw one run: its shape by tone, its height by duration.
+
+    :return: what comes before its title, and what comes after
+    """
+    return (
+        format_html('<g class="dja-{}"><title>', tone),
+        format_html("</title>{}</g>", _shape(tone, height, x)),
     )
 
 
-# A list shows a thousand marks, of a few hundred shapes and places.
-@lru_cache(maxsize=4096)
 def _shape(tone: str, height: int, x: int) -> SafeString:
     if tone == "fail":
         # A cross above the bar: told from a success without seeing red.
@@ -122,6 +123,7 @@ def run_strip(runs: Sequence[RunMark], now: datetime, places: int = 20) -> SafeS
     """
     marks = []
     said, tell = gettext("%(status)s, %(when)s"), words.teller(now, seconds=True)
+    language = get_language()
     shown = {run.status for run in runs} & badges.STATUSES.keys()
     known = {status: str(badges.STATUSES[status].word) for status in shown}
     for place, run in enumerate(runs[:places]):
@@ -129,9 +131,14 @@ def run_strip(runs: Sequence[RunMark], now: datetime, places: int = 20) -> SafeS
             "status": known.get(run.status, run.status),
             "when": tell(run.run_time),
         }
-        if run.seconds is not None:
-            title += ", " + words.duration(run.seconds)
-        marks.append((_mark(run, (places - 1 - place) * STEP + 1, title),))
+        seconds = run.seconds
+        if seconds is not None:
+            title += ", " + words.duration(seconds, language)
+        tone = badges.STATUSES.get(run.status, badges.CONDITIONS["never"]).tone
+        before, after = _mark(
+            tone, bar_height(seconds), (places - 1 - place) * STEP + 1
+        )
+        marks.append(before + escape(title) + after)
     return format_html(
         '<svg class="dja-strip" role="img" aria-label="{}" width="{}" height="{}" '
         'viewBox="0 0 {} {}"><path class="dja-base" d="M0 {}h{}"/>{}</svg>',
@@ -142,7 +149,9 @@ def run_strip(runs: Sequence[RunMark], now: datetime, places: int = 20) -> SafeS
         HEIGHT + 1,
         HEIGHT + 0.5,
         places * STEP,
-        format_html_join("", "{}", reversed(marks)),
+        # All of them are safe. To have each one formatted would take as long as all the
+        # rest of a list.
+        SafeString("".join(reversed(marks))),
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
-from functools import lru_cache, wraps
+from functools import cache, lru_cache, wraps
 from typing import Any
 
 from django.conf import settings
@@ -52,18 +52,38 @@ def seconds_of(length: timedelta | Decimal | float | int) -> float:
     return float(length)
 
 
-def duration(length: timedelta | Decimal | float | int | None) -> str:
-    """Say how long: "< 1 ms", "12 ms", "4.2 s", "3 min 5 s", "2 h 10 min", "3 d 4 h"."""
+def duration(
+    length: timedelta | Decimal | float | int | None, language: str | None = None
+) -> str:
+    """
+    Say how long: "< 1 ms", "12 ms", "4.2 s", "3 min 5 s", "2 h 10 min", "3 d 4 h".
+
+    :param language: the active one, where it has been looked up already
+    """
     if length is None:
         return NOTHING
     seconds = max(seconds_of(length), 0.0)
     if seconds < 0.0005:
         return gettext("< 1 ms")
     if seconds < 0.9995:
-        return gettext("%(n)s ms") % {"n": round(seconds * 1000)}
+        return _short(round(seconds * 1000), language or get_language())
     if seconds < 9.95:
-        return gettext("%(n)s s") % {"n": number_format(round(seconds, 1), 1)}
+        return _short(round(seconds, 1) * 1000, language or get_language())
     return coarse(seconds)
+
+
+# A list shows a thousand of them, and many are the same.
+@lru_cache(maxsize=4096)
+def _short(milliseconds: float, language: str | None) -> str:
+    """
+    Say how long, for less than ten seconds.
+
+    :param milliseconds: rounded to what is said
+    :param language: the active one
+    """
+    if milliseconds < 1000:
+        return gettext("%(n)s ms") % {"n": milliseconds}
+    return gettext("%(n)s s") % {"n": number_format(round(milliseconds / 1000, 1), 1)}
 
 
 def coarse(seconds: float) -> str:
@@ -122,7 +142,9 @@ def teller(now: datetime, seconds: bool = False) -> Callable[[datetime], str]:
             return date_format(here, chosen)
         days = abs(here.toordinal() - today)
         # The same in every language.
-        clock = f"{here:%H:%M:%S}" if seconds else f"{here:%H:%M}"
+        clock = f"{here.hour:02}:{here.minute:02}"
+        if seconds:
+            clock = f"{clock}:{here.second:02}"
         if days:
             far = (days >= 7) + (days >= 180)
             clock = f"{_day(here.date(), far, language)} {clock}"
@@ -211,14 +233,17 @@ def column(description: Promise, **options: Any) -> Callable[..., Any]:
     """
 
     def declare(method: Callable[..., Any]) -> Callable[..., Any]:
+        @cache
+        def label(language: str | None) -> SafeString:
+            return format_html(
+                '<span class="dja-label" aria-hidden="true">{}</span>',
+                capfirst(description),
+            )
+
         @admin.display(description=description, **options)
         @wraps(method)
         def cell(self: Any, row: Any) -> SafeString:
-            return format_html(
-                '<span class="dja-label" aria-hidden="true">{}</span>{}',
-                capfirst(description),
-                method(self, row),
-            )
+            return label(get_language()) + conditional_escape(method(self, row))
 
         return cell
 

@@ -39,6 +39,11 @@ class DurationTest(SimpleTestCase):
             with self.subTest(length=length):
                 self.assertEqual(words.duration(length), text)
 
+    def test_each_language_has_its_own_way(self):
+        for language, text in (("en", "4.2 s"), ("de", "4,2\xa0s"), ("en", "4.2 s")):
+            with self.subTest(language=language), translation.override(language):
+                self.assertEqual(words.duration(4.2), text)
+
 
 @override_settings(TIME_ZONE="UTC")
 class MomentTest(SimpleTestCase):
