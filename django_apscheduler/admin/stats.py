@@ -125,12 +125,15 @@ def recent_runs(jobs: Sequence[DjangoJob], using: str) -> dict[str, RecentRuns]:
         )
         .values_list("pk", "oldest_shown")
     )
-    wanted = Q(pk__in=[])
+    few: list[str] = []
+    many: list[Q] = []
     for pk, oldest_shown in marks:
-        window = Q(job_id=pk)
-        if oldest_shown is not None:
-            window &= Q(run_time__gte=oldest_shown)
-        wanted |= window
+        if oldest_shown is None:
+            few.append(pk)
+        else:
+            many.append(Q(job_id=pk, run_time__gte=oldest_shown))
+    # At once: each "|" compares with all conditions so far.
+    wanted = Q(*many, Q(job_id__in=few), _connector=Q.OR)
     rows = (
         executions.filter(wanted)
         .order_by("job_id", "-run_time", "-id")
