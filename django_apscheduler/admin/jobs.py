@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy as _
 
 from django_apscheduler import clock
 from django_apscheduler.admin import badges, charts, filters, stats, words
-from django_apscheduler.admin.base import SchedulerAdmin, link
+from django_apscheduler.admin.base import Addresses, SchedulerAdmin
 from django_apscheduler.admin.dashboard.pages import Dashboard
 from django_apscheduler.admin.forms.editing import JobEditing
 from django_apscheduler.admin.job_details import JobDetails
@@ -76,12 +76,14 @@ class JobAdmin(JobEditing, Dashboard, JobLevers, JobDetails, SchedulerAdmin):
             if self.may(request, lever.permission)
         }
         sees_runs = self.sees_runs(request)
+        addresses = Addresses(self.admin_site.name)
         for job in rows:
             job.shown_at = now
             job.sees_runs = sees_runs
             job.recent = found[job.pk]
             job.succeeded = succeeded.get(job.pk)
             job.allowed_levers = allowed
+            job.addresses = addresses
             job.shown_schedule = schedules.schedule_of(job)
 
     @admin.display(description=_("job"), ordering="id")
@@ -178,13 +180,13 @@ class JobAdmin(JobEditing, Dashboard, JobLevers, JobDetails, SchedulerAdmin):
 
     def log_address(self, job: DjangoJob) -> str:
         """Return the address of a job's runs; "" for those who may not see them."""
-        if not job.sees_runs:
-            return ""
-        return link("djangojobexecution", self.admin_site.name, {"job": job.pk})
+        return job.addresses.log_of(job.pk) if job.sees_runs else ""
 
     def run_address(self, job: DjangoJob, pk: int) -> str:
         """Return the address of a run of a job likewise."""
-        return self.execution_address(pk) if job.sees_runs else ""
+        if not job.sees_runs:
+            return ""
+        return job.addresses.of("djangojobexecution_change", pk)
 
     def execution_address(self, pk: int) -> str:
         return reverse(

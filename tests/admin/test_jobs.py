@@ -5,11 +5,15 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from unittest import mock
 
+from django.contrib import admin
+from django.contrib.admin.utils import quote
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test import TestCase, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils.http import urlencode
+from django.utils.translation import override
 
 from django_apscheduler.admin import base, stats
 from django_apscheduler.models import DjangoJob, ExecutionRollup
@@ -372,6 +376,30 @@ class JobPageTest(AdminCase):
                 html = admin.levers(job)
                 address = html.split('formaction="')[1].split('"')[0]
                 self.assertEqual(self.client.get(address).status_code, 405)
+
+    def test_addresses_are_those_that_django_finds(self):
+        addresses = base.Addresses("admin")
+        for pk in ("a/b c", "100%", "ü_?&=#", "x/run", base.STAND_IN, 7):
+            with self.subTest(pk=pk):
+                self.assertEqual(
+                    addresses.of("djangojob_change", pk),
+                    reverse(
+                        "admin:django_apscheduler_djangojob_change", args=[quote(pk)]
+                    ),
+                )
+                self.assertEqual(
+                    addresses.log_of(pk),
+                    f"{reverse(rows.LOG)}?{urlencode({'job': pk})}",
+                )
+
+    def test_the_box_that_selects_a_job_is_drawn_as_django_draws_it(self):
+        mine = admin.site.get_model_admin(DjangoJob)
+        for language in ("en", "de", "en"):
+            for pk in ("report", "a/b c", "<b>\"'&{}%s"):
+                with self.subTest(language=language, pk=pk), override(language):
+                    job = DjangoJob(pk=pk, name=f"{pk} named")
+                    theirs = admin.ModelAdmin.action_checkbox(mine, job)
+                    self.assertEqual(mine.action_checkbox(job), theirs)
 
     def test_a_job_that_is_gone_is_reported(self):
         response = self.client.get(rows.page("djangojob", "nobody"), follow=True)

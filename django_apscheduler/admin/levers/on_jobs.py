@@ -117,9 +117,9 @@ class JobLevers(Pausing, Rescheduling, Reverting, Asking):
             sensible.append("resume")
         return [
             Button(
-                self.own_address(name, job),
+                job.addresses.of(f"djangojob_{name}", job.pk),
                 badges.icon(LEVERS[name].icon),
-                LEVERS[name].label,
+                str(LEVERS[name].label),
                 not LEVERS[name].asks,
             )
             for name in sensible
