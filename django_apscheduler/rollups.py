@@ -67,6 +67,9 @@ SUMS = (
 MEASURED = (DjangoJobExecution.SUCCESS, DjangoJobExecution.ERROR)
 
 
+_decode = json.JSONDecoder().raw_decode
+
+
 class Histogram(Counter[int]):
     """
     How many lengths of time fall into which bucket.
@@ -115,7 +118,9 @@ class Histogram(Counter[int]):
         if text == "{}":
             return
         get = self.get
-        for name, count in json.loads(text).items():
+        # A dashboard reads thousands: what `json.loads()` looks at beforehand takes it
+        # longer than the text.
+        for name, count in _decode(text)[0].items():
             number = int(name)
             self[number] = get(number, 0) + count
 
@@ -441,20 +446,25 @@ def clear(using: str, before: datetime) -> int:
 
 
 def hours(
-    using: str, since: datetime, until: datetime | None = None
+    using: str,
+    since: datetime,
+    until: datetime | None = None,
+    found: dict[datetime, Totals] | None = None,
 ) -> dict[datetime, Totals]:
     """
     Return the sums over all jobs by hour, the oldest first; idle hours are left out.
 
     :param since: aware; the hour that it falls into is the first
     :param until: aware; the hour that it falls into is the last
+    :param found: sums to add to and return; several hours may share theirs
     """
-    found: dict[datetime, Totals] = {}
+    found = {} if found is None else found
     rows = _between(using, HOUR, _hour(since), until)
     for row in rows.values_list("start_time", "status", *SUMS, named=True):
-        if row.start_time not in found:
-            found[row.start_time] = Totals()
-        found[row.start_time].add_row(row)
+        hour = row.start_time
+        if hour not in found:
+            found[hour] = Totals()
+        found[hour].add_row(row)
     return found
 
 

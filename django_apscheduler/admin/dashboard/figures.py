@@ -157,14 +157,13 @@ def slots(span: Span, now: datetime) -> list[Slot]:
 def read_slots(using: str, span: Span, now: datetime, tail: Tail) -> list[Slot]:
     """Return the bars of a span with what ran in them, in one query."""
     bars = slots(span, now)
-    sums = rollups.hours(using, bars[0].start)
-    rollups.note_all(sums, tail.rows)
+    sums: dict[datetime, Totals] = {}
     for bar in bars:
         hour = bar.start
         while hour < bar.end:
-            if hour in sums:
-                bar.totals.add(sums[hour])
+            sums[hour] = bar.totals
             hour += HOUR
+    rollups.note_all(rollups.hours(using, bars[0].start, found=sums), tail.rows)
     return bars
 
 
