@@ -82,9 +82,9 @@ class Addresses:
     def _log(self) -> str:
         return link("djangojobexecution", self._site, {})
 
-    def log_of(self, job_id: str) -> str:
-        """Return the address of a job's runs; "" where the site does not show them."""
-        return f"{self._log}?{urlencode({'job': job_id})}" if self._log else ""
+    def log(self, **parameters: str) -> str:
+        """Return the address of the log with filters; "" where the site has none."""
+        return f"{self._log}?{urlencode(parameters)}" if self._log else ""
 
 
 class KeyPaginator(Paginator):

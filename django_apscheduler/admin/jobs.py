@@ -180,7 +180,7 @@ class JobAdmin(JobEditing, Dashboard, JobLevers, JobDetails, SchedulerAdmin):
 
     def log_address(self, job: DjangoJob) -> str:
         """Return the address of a job's runs; "" for those who may not see them."""
-        return job.addresses.log_of(job.pk) if job.sees_runs else ""
+        return job.addresses.log(job=job.pk) if job.sees_runs else ""
 
     def run_address(self, job: DjangoJob, pk: int) -> str:
         """Return the address of a run of a job likewise."""

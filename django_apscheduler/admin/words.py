@@ -153,8 +153,6 @@ def teller(now: datetime, seconds: bool = False) -> Callable[[datetime], str]:
     return tell
 
 
-# Those thousand are of a few days.
-@lru_cache(maxsize=1024)
 def _day(day: date, far: int, language: str | None) -> str:
     """
     Name a day: "Mon", "3 Feb", "3 Feb 2026".
@@ -162,10 +160,24 @@ def _day(day: date, far: int, language: str | None) -> str:
     :param language: the active one
     """
     if far == 0:
-        return date_format(day, "D")
+        return _in_form(day, "D", language)
     if far == 1:
-        return date_format(day, pgettext("date format: day and month", "j M"))
-    return date_format(day, pgettext("date format: with year", "j M Y"))
+        form = pgettext("date format: day and month", "j M")
+    else:
+        form = pgettext("date format: with year", "j M Y")
+    return _in_form(day, form, language)
+
+
+def day_in(form: str, day: date) -> str:
+    """Return a day in one of Django's date formats, which names no time of day."""
+    # Of a datetime, one of the many of its day.
+    return _in_form(date(day.year, day.month, day.day), form, get_language())
+
+
+# Pages tell of a thousand moments, and charts of hundreds, which are of a few days.
+@lru_cache(maxsize=1024)
+def _in_form(day: date, form: str, language: str | None) -> str:
+    return date_format(day, form)
 
 
 def date_with_year(day: date) -> str:

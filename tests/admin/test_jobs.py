@@ -388,7 +388,7 @@ class JobPageTest(AdminCase):
                     ),
                 )
                 self.assertEqual(
-                    addresses.log_of(pk),
+                    addresses.log(job=pk),
                     f"{reverse(rows.LOG)}?{urlencode({'job': pk})}",
                 )
 

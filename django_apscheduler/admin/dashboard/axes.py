@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from django.utils.formats import date_format
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, pgettext
 
@@ -22,10 +21,10 @@ def slot_name(slot: Slot, span: Span, now: datetime) -> str:
     """Say which time a bar stands for: "13:00–14:00", "Mon 06:00–12:00", "Mon 1 Jun"."""
     start, end = words.local(slot.start), words.local(slot.end)
     if span.hours == 24:
-        return date_format(start, pgettext("date format: weekday and day", "D j M"))
-    hours = f"{date_format(start, 'H:i')}–{date_format(end, 'H:i')}"
+        return words.day_in(pgettext("date format: weekday and day", "D j M"), start)
+    hours = f"{start:%H:%M}–{end:%H:%M}"
     if span.days or start.date() != words.local(now).date():
-        return f"{date_format(start, 'D')} {hours}"
+        return f"{words.day_in('D', start)} {hours}"
     return hours
 
 
@@ -36,11 +35,11 @@ def slot_labels(slots: Sequence[Slot], span: Span) -> list[str]:
         start = words.local(slot.start)
         label = ""
         if span.hours == 1 and start.hour % 3 == 0:
-            label = date_format(start, "H:i")
+            label = f"{start:%H:%M}"
         elif span.hours == 6 and start.hour < 6:
-            label = date_format(start, "D")
+            label = words.day_in("D", start)
         elif span.hours == 24 and start.weekday() == 0:
-            label = date_format(start, pgettext("date format: day and month", "j M"))
+            label = words.day_in(pgettext("date format: day and month", "j M"), start)
         labels.append(label)
     return labels
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from django.utils.formats import date_format
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext, ngettext, pgettext
@@ -39,7 +38,8 @@ def calendar(days: Sequence[Day], address: Callable[[Day], str]) -> Chart:
     parts = [*_names_of_days(days), *_names_of_months(days)]
     rows = []
     for n, day in enumerate(days):
-        name = date_format(day.day, pgettext("date format: weekday and day", "D j M"))
+        form = pgettext("date format: weekday and day", "D j M")
+        name = words.day_in(form, day.day)
         said = outcomes(day.runs - day.failed, day.failed, day.not_run)
         link = address(day)
         shapes = _shapes(n, day, _level(day.runs, least, most))
@@ -75,7 +75,7 @@ def _names_of_days(days: Sequence[Day]) -> list[SafeString]:
         text(
             LEFT - 6,
             TOP + row * CELL + CELL * 0.65,
-            date_format(days[row].day, "D"),
+            words.day_in("D", days[row].day),
             "dja-axis",
             "end",
         )
@@ -95,7 +95,7 @@ def _names_of_months(days: Sequence[Day]) -> list[SafeString]:
         # Two names side by side would touch.
         if n + 7 >= len(days) or days[n + 7].day.month == month:
             x = LEFT + n // 7 * CELL
-            parts.append(text(x, 12.0, date_format(day, "M"), "dja-axis"))
+            parts.append(text(x, 12.0, words.day_in("M", day), "dja-axis"))
     return parts
 
 

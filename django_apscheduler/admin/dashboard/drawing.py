@@ -16,9 +16,9 @@ from functools import lru_cache
 from typing import Any
 
 from django.utils.formats import number_format
-from django.utils.html import format_html, format_html_join
+from django.utils.html import conditional_escape, format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import get_language, gettext, ngettext
 
 
 @dataclass
@@ -41,25 +41,32 @@ class Chart:
 
 def element(name: str, *children: Any, **attributes: Any) -> SafeString:
     """Return an element; ``class_`` and ``stroke_width`` as SVG spells them."""
-    return format_html(
-        _template(name, tuple(attributes)),
-        *(_short(value) for value in attributes.values()),
-        format_html_join("", "{}", ((child,) for child in children))
-        if children
-        else "",
+    given = "".join(
+        f' {key}="{_value(value)}"'
+        for key, value in zip(_names(tuple(attributes)), attributes.values())
     )
+    # Escaped one by one: format_html() would look through the numbers, too, and a page
+    # has thousands of them.
+    return SafeString(f"<{name}{given}>{_together(children)}</{name}>")
 
 
 @lru_cache(maxsize=256)
-def _template(name: str, attributes: tuple[str, ...]) -> str:
-    # A page has thousands of elements, of a few dozen forms.
-    names = (key.strip("_").replace("_", "-") for key in attributes)
-    given = "".join(f' {key}="{{}}"' for key in names)
-    return f"<{name}{given}>{{}}</{name}>"
+def _names(attributes: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(key.strip("_").replace("_", "-") for key in attributes)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, (int, float)):
+        return str(_short(value))
+    return conditional_escape(value)
 
 
 def _short(value: Any) -> Any:
     return f"{value:.1f}".removesuffix(".0") if isinstance(value, float) else value
+
+
+def _together(children: Sequence[Any]) -> str:
+    return "".join(map(conditional_escape, children))
 
 
 def datum(title: str, *children: Any, href: str = "") -> SafeString:
@@ -67,7 +74,7 @@ def datum(title: str, *children: Any, href: str = "") -> SafeString:
     mark = format_html(
         '<g class="dja-datum"><title>{}</title>{}</g>',
         title,
-        format_html_join("", "{}", ((child,) for child in children)),
+        SafeString(_together(children)),
     )
     return shortcut(href, mark) if href else mark
 
@@ -114,6 +121,12 @@ def text(
 
 def count(number: int) -> str:
     """Return a number with the separators of the language."""
+    return _grouped(number, get_language())
+
+
+# A page has hundreds, and half of them are nought.
+@lru_cache(maxsize=1024)
+def _grouped(number: int, language: str | None) -> str:
     return number_format(number, use_l10n=True, force_grouping=True)
 
 

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from datetime import datetime
 
-from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
@@ -116,7 +115,9 @@ def _hours(
         local = words.local(moment)
         if local.hour % 3 == 0:
             x = place(moment)
-            label = date_format(local, "D H:i" if local.hour == 0 else "H:i")
+            label = f"{local:%H:%M}"
+            if local.hour == 0:
+                label = f"{words.day_in('D', local)} {label}"
             parts.append(
                 element("line", class_="dja-grid", x1=x, x2=x, y1=18, y2=height)
             )
@@ -164,7 +165,7 @@ def _overlaps(
 
 def _overlap_words(overlap: Overlap, now: datetime) -> str:
     return gettext("%(start)s–%(end)s: at most %(count)s runs at once") % {
-        "start": date_format(words.local(overlap.start), "H:i"),
+        "start": f"{words.local(overlap.start):%H:%M}",
         "end": words.wall(overlap.end, now),
         "count": overlap.runs,
     }
@@ -207,7 +208,7 @@ def _stretch(
         said = {
             "job": name,
             "start": when,
-            "end": date_format(words.local(stretch.end), "H:i"),
+            "end": f"{words.local(stretch.end):%H:%M}",
             "gap": words.duration(stretch.gap),
             "count": stretch.runs,
         }

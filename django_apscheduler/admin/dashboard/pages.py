@@ -13,7 +13,6 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from django.contrib.admin.utils import quote
 from django.core.exceptions import PermissionDenied
 from django.http import (
     HttpRequest,
@@ -31,7 +30,7 @@ from django.utils.translation import gettext, ngettext
 
 from django_apscheduler import clock, rollups
 from django_apscheduler.admin import badges, stats, words
-from django_apscheduler.admin.base import banner, link
+from django_apscheduler.admin.base import Addresses, banner, link
 from django_apscheduler.admin.dashboard import figures, lanes, tables
 from django_apscheduler.admin.dashboard import timeline as timelines
 from django_apscheduler.admin.dashboard.calendar import calendar
@@ -164,17 +163,6 @@ class Dashboard:
         except NoReverseMatch:
             return ""
 
-    def log_between(self, start: datetime, end: datetime, status: str = "") -> str:
-        """Return the address of the log from ``start`` to just before ``end``."""
-        last = end - figures.MINUTE
-        parameters = {
-            "run_time__range__gte": f"{words.local(start):%Y-%m-%dT%H:%M}",
-            "run_time__range__lte": f"{words.local(last):%Y-%m-%dT%H:%M}",
-        }
-        if status:
-            parameters["status"] = status
-        return link("djangojobexecution", self.admin_site.name, parameters)
-
     def jobs_in(self, **parameters: str) -> str:
         """Return the address of the list of jobs with filters."""
         return link("djangojob", self.admin_site.name, parameters)
@@ -291,6 +279,7 @@ class Page:
         self.using: str = pages.get_queryset(request).db  # type: ignore[attr-defined]
         self.now = clock.now()
         self.sees_runs = pages.sees_runs(request)  # type: ignore[attr-defined]
+        self.addresses = Addresses(pages.admin_site.name)
 
     def context(self) -> dict[str, Any]:
         """Return what the template shows."""
@@ -370,24 +359,20 @@ class Page:
             ],
         )
         for row in failing.rows:
-            row.url = self.pages.dashboard_address(
-                "djangojobexecution_change", row.execution_id
-            )
+            row.url = self.address("djangojobexecution_change", row.execution_id)
             row.job_url = self.job_address(row.job_id)
             row.age = words.relative(row.run_time, now)
             row.badge = badges.condition_badge(
                 "failing", f"×{row.in_row}" if row.in_row > 1 else ""
             )
         for slow in slowest:
-            slow.url = link(
-                "djangojobexecution", self.pages.admin_site.name, {"job": slow.job_id}
-            )
+            slow.url = self.addresses.log(job=slow.job_id)
             slow.runs_text = count(slow.runs)
             slow.median_text = words.duration(slow.median)
             slow.p95_text = words.duration(slow.p95)
             slow.longest_text = words.duration(slow.longest)
         for run in context["latest_runs"]:
-            run.url = self.pages.dashboard_address("djangojobexecution_change", run.pk)
+            run.url = self.address("djangojobexecution_change", run.pk)
             run.badge = badges.status_badge(run.status)
             run.age = words.relative(run.run_time, now)
             run.took = words.duration(
@@ -405,9 +390,7 @@ class Page:
         for row in context["processes"]:
             look = badges.PROCESSES.get(row.state, badges.PROCESSES["dead"])
             row.badge = badges.badge(look)
-            row.url = self.pages.dashboard_address(
-                "schedulerprocess_change", row.process.pk
-            )
+            row.url = self.address("schedulerprocess_change", row.process.pk)
             row.age = words.relative(row.process.started_time, self.now)
             row.beat = words.relative(row.process.tick_time, self.now)
             row.names = ", ".join(
@@ -471,7 +454,7 @@ class Page:
                 count(past.runs),
                 "quiet",
                 badges.icon("check"),
-                self.pages.log_between(past.since, until),
+                self.log_between(past.since, until),
                 detail,
             ),
             Tile(
@@ -480,7 +463,7 @@ class Page:
                 count(past.failed),
                 "fail" if past.failed else "quiet",
                 badges.icon("cross"),
-                self.pages.log_between(past.since, until, "problems"),
+                self.log_between(past.since, until, "problems"),
                 share or detail,
             ),
         ]
@@ -526,14 +509,32 @@ class Page:
 
     # Addresses
 
+    def address(self, view: str, key: Any) -> str:
+        """Return the address of a view of a row; "" where the site has none."""
+        try:
+            return self.addresses.of(view, key)
+        except NoReverseMatch:
+            return ""
+
     def job_address(self, job_id: str) -> str:
-        return self.pages.dashboard_address("djangojob_change", quote(job_id))
+        return self.address("djangojob_change", job_id)
+
+    def log_between(self, start: datetime, end: datetime, status: str = "") -> str:
+        """Return the address of the log from ``start`` to just before ``end``."""
+        last = end - figures.MINUTE
+        parameters = {
+            "run_time__range__gte": f"{words.local(start):%Y-%m-%dT%H:%M}",
+            "run_time__range__lte": f"{words.local(last):%Y-%m-%dT%H:%M}",
+        }
+        if status:
+            parameters["status"] = status
+        return self.addresses.log(**parameters)
 
     def bar_address(self, slot: Slot, status: str) -> str:
-        return self.pages.log_between(slot.start, slot.end, status)
+        return self.log_between(slot.start, slot.end, status)
 
     def day_address(self, day: Day) -> str:
-        return self.pages.log_between(day.start, day.end)
+        return self.log_between(day.start, day.end)
 
 
 def _coming(now: datetime) -> dict[str, str]:
