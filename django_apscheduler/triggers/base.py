@@ -71,7 +71,8 @@ class BaseTrigger(ABC):
         defaults = _named_parameters(type(self).__init__)
         if defaults is None:
             return self._arguments_by_signature()
-        # Binding them anew would only repeat what the call of __init__ has checked.
+        # Binding them anew would only repeat what the call of __init__ has checked: those
+        # given by place come first.
         given = {**dict(zip(defaults, args)), **kwargs} if args else kwargs
         return {
             name: given[name]
@@ -145,13 +146,14 @@ def _named_parameters(init: Any) -> dict[str, Any] | None:
     """
     Return a constructor's parameters and their defaults, without ``self``.
 
-    None when there are other kinds than those that have a name and a place, or when
-    what the signature tells is not what the call binds.
+    None when some have no name or take any number, or when what the signature tells is
+    not what the call binds.
     """
     if not isinstance(init, FunctionType) or init.__dict__:
         return None
     parameters = list(inspect.signature(init).parameters.values())[1:]
-    if any(p.kind is not p.POSITIONAL_OR_KEYWORD for p in parameters):
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    if any(p.kind not in named for p in parameters):
         return None
     return {p.name: p.default for p in parameters}
 

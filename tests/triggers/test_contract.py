@@ -229,6 +229,11 @@ class Every(BaseTrigger):
         return (previous_fire_time or now) + self._step
 
 
+class Named(Every):
+    def __init__(self, *, hours: int, label: str = ""):
+        super().__init__(hours, label)
+
+
 @pytest.mark.parametrize(
     ("trigger", "arguments"),
     [
@@ -238,8 +243,9 @@ class Every(BaseTrigger):
         ),
         (Every(5), {"hours": 5}),
         (Every(5, label="five"), {"hours": 5, "label": "five"}),
+        (Named(label="five", hours=5), {"hours": 5, "label": "five"}),
     ],
-    ids=["subclass", "custom", "custom with option"],
+    ids=["subclass", "custom", "custom with option", "custom by name only"],
 )
 def test_custom_triggers_are_stored_by_their_arguments(trigger, arguments):
     assert trigger.get_arguments() == arguments
