@@ -22,6 +22,7 @@ from django.utils.translation import gettext, ngettext
 
 import django_apscheduler
 from django_apscheduler.admin import words
+from django_apscheduler.admin.triggers import schedules
 from django_apscheduler.describe import describe
 from django_apscheduler.triggers.calendarinterval import CalendarIntervalTrigger
 from django_apscheduler.triggers.combining import AndTrigger, OrTrigger
@@ -355,3 +356,12 @@ def test_numbers_are_written_as_in_the_language():
 def test_schedules_in_german_words(trigger, said):
     with translation.override("de"):
         assert describe(trigger, gettext, ngettext) == said
+
+
+def test_a_schedule_is_told_in_the_language_that_is_active():
+    trigger = IntervalTrigger(hours=6)
+    told = []
+    for language in ("en", "de", "en"):
+        with translation.override(language):
+            told.append(schedules.in_words(trigger))
+    assert told == ["Every 6 hours", "Alle 6 Stunden", "Every 6 hours"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from django.utils.text import capfirst
-from django.utils.translation import gettext, ngettext, override
+from django.utils.translation import gettext, override
 
-from django_apscheduler import describe, serialization
+from django_apscheduler import serialization
 from django_apscheduler.admin import words
 from django_apscheduler.admin.forms import calls
+from django_apscheduler.admin.triggers import schedules
 from django_apscheduler.models import DjangoJob
 
 #: Column -> its name in the admin's log. Untranslated: whoever reads it may have
@@ -74,7 +74,7 @@ def trigger(text: str) -> str:
         if serialization.trigger_classes(text):
             return text
         loaded = serialization.load_trigger(text)
-        return capfirst(describe.describe(loaded, gettext, ngettext))
+        return schedules.in_words(loaded)
     except Exception:
         # What cannot be read is told as it is stored.
         return text

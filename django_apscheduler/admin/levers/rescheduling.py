@@ -9,6 +9,7 @@ alone and counted.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
@@ -19,7 +20,6 @@ from django.core import signing
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
-from django.utils.text import capfirst
 from django.utils.translation import gettext, ngettext, ngettext_lazy
 from django.utils.translation import gettext_lazy as _
 
@@ -154,10 +154,17 @@ class Change:
         return shift(trigger, self.by)
 
 
-def table_row(job: DjangoJob, change: Change, now: datetime) -> Row:
-    """Return what becomes of one job."""
+def table_row(
+    job: DjangoJob, change: Change, now: datetime, tell: Callable[[datetime], str]
+) -> Row:
+    """
+    Return what becomes of one job.
+
+    :param tell: says when, see `words.teller`
+    """
     shown = schedules.schedule_of(job)
-    row = Row(job, shown.text, words.wall(job.next_run_time, now))
+    next_time = job.next_run_time
+    row = Row(job, shown.text, words.NOTHING if next_time is None else tell(next_time))
     if job.state not in (DjangoJob.State.ACTIVE, DjangoJob.State.PAUSED):
         row.reason = gettext("It is %(state)s.") % {"state": job.get_state_display()}
         return row
@@ -175,11 +182,11 @@ def table_row(job: DjangoJob, change: Change, now: datetime) -> Row:
         row.reason = gettext("It would never run again.")
     else:
         row.trigger = trigger
-        row.new = capfirst(describe.describe(trigger, gettext, ngettext))
+        row.new = schedules.in_words(trigger)
         row.new_next = (
             gettext("paused")
             if job.next_run_time is None
-            else f"{words.wall(run_time, now)} ({words.relative(run_time, now)})"
+            else f"{tell(run_time)} ({words.relative(run_time, now)})"
         )
     return row
 
@@ -265,7 +272,8 @@ class Rescheduling:
     ) -> HttpResponse:
         now = clock.now()
         jobs = self.get_queryset(request).filter(pk__in=list(shown)).order_by("pk")
-        table = [table_row(job, change, now) for job in jobs]
+        tell = words.teller(now)
+        table = [table_row(job, change, now, tell) for job in jobs]
         going = [row for row in table if row.trigger is not None]
         plan = {
             row.job.pk: [row.job.revision, serialization.dump_trigger(row.trigger)]

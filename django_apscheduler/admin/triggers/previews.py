@@ -17,12 +17,11 @@ from typing import Any
 from django.template.loader import render_to_string
 from django.utils.formats import date_format
 from django.utils.safestring import SafeString
-from django.utils.text import capfirst
 from django.utils.translation import gettext, ngettext
 
 from django_apscheduler import clock, describe
 from django_apscheduler.admin import badges, words
-from django_apscheduler.admin.triggers import clock_changes, traps
+from django_apscheduler.admin.triggers import clock_changes, schedules, traps
 from django_apscheduler.db import current_zone
 from django_apscheduler.models import DjangoJob
 from django_apscheduler.util import utc
@@ -103,7 +102,7 @@ def preview(
         return Preview(gettext("Combined schedule"), error=excess)
     try:
         own = _copy(trigger, anchor)
-        text = capfirst(describe.describe(own, gettext, ngettext))
+        text = schedules.in_words(own)
         search = _Search(own, now, nominal_time, next_run_time)
         moments = search.result(PREVIEW_SECONDS)
     except Exception as error:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from typing import Any
 
 from django.utils.text import capfirst
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import get_language, gettext, ngettext
 
 from django_apscheduler import describe, serialization
 from django_apscheduler.models import DjangoJob
@@ -37,6 +39,21 @@ def schedule_of(job: DjangoJob) -> Schedule:
     except Exception as error:
         # A trigger class of the user's own may raise anything; the list must show.
         return Schedule(None, gettext("Cannot be read"), job.trigger, str(error))
-    return Schedule(
-        trigger, capfirst(describe.describe(trigger, gettext, ngettext)), str(trigger)
-    )
+    return Schedule(trigger, in_words(trigger), str(trigger))
+
+
+def in_words(trigger: Any) -> str:
+    """Return a trigger's schedule in words of the active language."""
+    return capfirst(describe.describe(trigger, _translations(get_language()), ngettext))
+
+
+@lru_cache(maxsize=32)
+def _translations(language: str | None) -> Callable[[str], str]:
+    """
+    Return a gettext() that looks each phrase up once.
+
+    A schedule has a dozen, and pages describe up to a thousand schedules.
+
+    :param language: the active one
+    """
+    return cache(gettext)
