@@ -125,7 +125,7 @@ class KeyPaginator(Paginator):
 
 
 class RunsChangeList(ChangeList):
-    """A change list that hands its rows to the admin before they are shown."""
+    """A change list whose pages are read by keys, and lead to the rows at less cost."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -133,7 +133,6 @@ class RunsChangeList(ChangeList):
         if not isinstance(self.result_list, list):
             # Not a page but all there are, which the paginator knows already.
             self.result_list = self.paginator.rows(0, self.result_count)
-        self.model_admin.prepare_rows(request, self.result_list)
 
     @cached_property
     def addresses(self) -> Addresses:
@@ -274,7 +273,17 @@ class SchedulerAdmin(admin.ModelAdmin):
         }
         if request.method == "GET":
             context["heartbeat"] = self.heartbeat_banner(request)
-        return super().changelist_view(request, context)
+        response = super().changelist_view(request, context)
+        # An action has a list as well, but shows none of its rows.
+        shown = getattr(response, "context_data", None) or {}
+        if "cl" in shown:
+            self.prepare_rows(request, shown["cl"].result_list)
+        return response
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        # Read once: Django would ask for the first of them, and then for all.
+        len(objs)
+        return super().get_deleted_objects(objs, request)
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **options: Any

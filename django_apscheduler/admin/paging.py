@@ -279,7 +279,6 @@ class LogList(base.RunsChangeList):
         self.newest_id = self.root_queryset.aggregate(newest=Max("pk"))["newest"] or 0
         self._link_pages(beyond, last if more else self.window_until)
         self.looks_on = beyond and not more
-        self.model_admin.prepare_rows(request, shown)
 
     def _link_pages(self, beyond: bool, last: Place | None) -> None:
         """

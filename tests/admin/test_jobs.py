@@ -157,6 +157,22 @@ class JobListTest(AdminCase):
         self.assertEqual(queries(), few)
         self.assertLessEqual(few, 15)
 
+    def test_an_action_reads_only_what_it_shows(self):
+        for pk in ("a", "b", "c"):
+            rows.job(pk)
+        chosen = {"action": "delete_selected", "_selected_action": ["a", "b"]}
+        with CaptureQueriesContext(connection) as captured:
+            response = self.client.post(reverse(JOBS), chosen)
+        self.assertContains(response, "Are you sure")
+        asked = [query["sql"] for query in captured]
+        self.assertEqual([sql for sql in asked if "djangojobexecution" in sql], [])
+        # Once the list, which Django makes for actions as well, and once the chosen.
+        self.assertEqual(sum("anchor_time" in sql for sql in asked), 2)
+
+    def test_a_form_without_an_action_shows_the_list(self):
+        rows.job("a")
+        self.assertContains(self.client.post(reverse(JOBS)), "No runs yet")
+
     def test_each_condition_has_its_badge(self):
         rows.job("active")
         rows.execution("active", 1)
