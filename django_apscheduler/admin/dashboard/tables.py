@@ -178,8 +178,14 @@ def read_failing(using: str, counts: JobCounts, since: datetime, tail: Tail) -> 
     runs = DjangoJobExecution.objects.using(using).filter(
         job_id=OuterRef("pk"), status__in=stats.FAILED + stats.SUCCEEDED
     )
-    last = runs.order_by("-run_time", "-id").values("id")[:1]
-    decisive = jobs.annotate(last_id=Subquery(last)).values_list("last_id", flat=True)
+    last = runs.order_by("-run_time", "-id")
+    # By status first: ids are then looked for, and rows read, of those that fail alone.
+    decisive = (
+        jobs.alias(last_status=Subquery(last.values("status")[:1]))
+        .filter(last_status__in=stats.FAILED)
+        .annotate(last_id=Subquery(last.values("id")[:1]))
+        .values_list("last_id", flat=True)
+    )
     failed = (
         DjangoJobExecution.objects.using(using)
         .filter(
