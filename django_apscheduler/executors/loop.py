@@ -70,6 +70,11 @@ class LoopExecutor(BoundedExecutor):
         if not self._takes_next(run):
             self._queue(self._serve, run, self._work_queued)
 
+    def _forget(self, run: Run) -> None:
+        super()._forget(run)
+        # Where no thread took it, it must not be taken back as well.
+        self._queued.pop(run, None)
+
     # Plain functions.
 
     def _work_queued(self, run: Run) -> None:

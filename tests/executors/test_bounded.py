@@ -124,6 +124,15 @@ def test_what_waits_can_be_taken_back(executor):
     assert [told[0].run for told in executor._scheduler.outcomes] == [first]
 
 
+def test_a_run_that_no_thread_takes_has_failed_and_is_not_taken_back():
+    executor = asyncio_executor()
+    executor._threads.shutdown()
+    accept(executor, Bodies().plain)
+    assert statuses(executor) == ["Error!"]
+    assert executor.take_back() == []
+    executor.shutdown()
+
+
 def test_a_body_may_submit_another_and_wait_for_it():
     executor = asyncio_executor(2)
     bodies, done = Bodies(), threading.Event()
