@@ -98,7 +98,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--profile",
         action="store_true",
-        help="show where ours spends its time in the section persistent",
+        help="show where ours spends its time in adding and persistent",
     )
     parser.add_argument(
         "--runs", type=int, help="runs of the section endurance; default: 200000"

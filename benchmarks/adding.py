@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .databases import Options, Place
 from .environments import Environment
+from .profile import profile_of
 from .report import Result, Row
 from .rounds import alternate, ask
 
@@ -24,17 +25,14 @@ def run(environments: dict[str, Environment], options: Options) -> list[Result]:
     """Measure each database in alternating rounds, every run on an empty one."""
     present = [key for key in CONTENDERS if key in environments]
     jobs = QUICK_JOBS if options.quick else JOBS
-    rows = []
+    rows, appendices = [], []
+
+    def request_for(key: str, batch: bool) -> dict:
+        return {"contender": key, "jobs": jobs, "warm_up": 20, "batch": batch}
 
     def measure(place: Place, keys: list[str], batch: bool) -> dict:
         def one(key: str) -> list[float]:
-            request = {
-                "contender": key,
-                "jobs": jobs,
-                "warm_up": 20,
-                "batch": batch,
-                "database": place.make_for(key),
-            }
+            request = {**request_for(key, batch), "database": place.make_for(key)}
             return [ask(environments[key], "adding.py", request)["answer"]]
 
         gathered = alternate(keys, options.rounds, one)
@@ -49,6 +47,13 @@ def run(environments: dict[str, Environment], options: Options) -> list[Result]:
         rows.append(Row(place.label, "one by one", measure(place, keys, False)))
         keys = [key for key in keys if key in ("ours", "inserts", "procrastinate")]
         rows.append(Row(place.label, "in one call", measure(place, keys, True)))
+        if options.profile:
+            request = request_for("ours", False)
+            appendices.append(
+                profile_of(
+                    environments["ours"], place, options, "adding.py", request, "job"
+                )
+            )
     notes = [f"{jobs:,} jobs", "on SQLite, django-apscheduler needs IMMEDIATE"]
     return [
         Result(
@@ -59,5 +64,7 @@ def run(environments: dict[str, Environment], options: Options) -> list[Result]:
             contenders=[environments[key] for key in present],
             rows=rows,
             notes=notes + options.databases.notes,
+            appendix="\n".join(text for text, _ in appendices),
+            details={"profile": [figures for _, figures in appendices]},
         )
     ]

@@ -18,10 +18,16 @@ One process runs a BackgroundScheduler with nothing else to do. Another, which r
 adds jobs that are to run at once with get_scheduler().add_job(), and gives paused jobs
 the present as their next run time with modify_job(), every 20 to 60 ms. Timed is from
 the beginning of that call, the transaction included, to the first line of the function,
-both by the machine's clock; "after the call" is from its return. The peers' running
-schedulers never notice what another process adds or edits."""
+both by the machine's clock. Where that time goes is shown for both together: "the call"
+until it returns, "call to claim" until the scheduler's transaction that claims the run
+begins, "claim to start" for that transaction and for handing the run to a thread. The
+peers' running schedulers never notice what another process adds or edits."""
 
-EDITS, QUICK_EDITS = 100, 10
+EDITS, QUICK_EDITS = 500, 10
+
+#: From the call to the start, and the parts of that time.
+KINDS = ("added", "edited", "the call", "call to claim", "claim to start")
+
 #: Seconds that the last of them may take.
 LAST_SECONDS = 5.0
 
@@ -44,6 +50,7 @@ def measure(ours: Environment, place: Place, edits: int) -> dict[str, list[float
             if len(noted) >= len(calls) or time.monotonic() > deadline:
                 break
             time.sleep(0.1)
+        claims = runner.ask({"do": "claims"})
         runner.ask({"do": "stop"})
     starts = dict(noted)
     if len(noted) != len(calls) or len(starts) != len(calls):
@@ -51,12 +58,15 @@ def measure(ours: Environment, place: Place, edits: int) -> dict[str, list[float
             f"expected one run for each of {len(calls)} edits within "
             f"{LAST_SECONDS:.0f} s of the last; got {len(noted)} of {len(starts)} jobs"
         )
-    times: dict[str, list[float]] = {"added": [], "edited": [], "after the call": []}
+    times: dict[str, list[float]] = {kind: [] for kind in KINDS}
     for text, (begun, returned) in calls.items():
         number = int(text)
         kind = "added" if number < edits else "edited"
         times[kind].append(1000 * (starts[number] - begun))
-        times["after the call"].append(1000 * (starts[number] - returned))
+        claimed = claims[text]
+        times["the call"].append(1000 * (returned - begun))
+        times["call to claim"].append(1000 * (claimed - returned))
+        times["claim to start"].append(1000 * (starts[number] - claimed))
     return times
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .databases import Options, Place
 from .environments import Environment
-from .profile import render_profile
+from .profile import profile_of
 from .report import Result, Row
 from .rounds import alternate, ask
 
@@ -88,10 +88,4 @@ def profile(ours: Environment, place: Place, options: Options) -> tuple[str, dic
     if not options.quick:
         # Long enough for samples of all that takes a percent.
         request["jobs"] *= 4
-    request["database"] = place.make()
-    request["profile"] = {
-        "py_spy": options.py_spy,
-        "postmaster": place.server.postmaster() if place.server else None,
-    }
-    answer = ask(ours, "persistent.py", request)["profile"]
-    return render_profile(place.label, answer), {"database": place.label, **answer}
+    return profile_of(ours, place, options, "persistent.py", request)

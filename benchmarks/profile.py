@@ -1,19 +1,49 @@
-"""The profile of ours as text."""
+"""Let ours work once more under the profiler, and show what it found as text."""
 
 from __future__ import annotations
 
+from .databases import Options, Place
+from .environments import Environment
 from .report import align
+from .rounds import ask
 
 
-def render_profile(label: str, profile: dict) -> str:
+def profile_of(
+    ours: Environment,
+    place: Place,
+    options: Options,
+    script: str,
+    request: dict,
+    unit: str = "run",
+) -> tuple[str, dict]:
+    """
+    Ask a script for a profile; answer the tables and the figures.
+
+    :param request: what the script is asked to do, all but the database
+    :param unit: what it does so many times
+    """
+    asked = {
+        **request,
+        "database": place.make(),
+        "profile": {
+            "py_spy": options.py_spy,
+            "postmaster": place.server.postmaster() if place.server else None,
+        },
+    }
+    answer = ask(ours, script, asked)["profile"]
+    text = render_profile(place.label, answer, unit)
+    return text, {"database": place.label, **answer}
+
+
+def render_profile(label: str, profile: dict, unit: str = "run") -> str:
     """Tables of threads, SQL and functions, for the answer of a profiled burst."""
     runs, seconds = profile["runs"], profile["seconds"]
     rate = f"{runs / seconds:,.0f} a second (slowed down by the profiling)"
     lines = [
-        f"Where the time goes: {label}, {runs:,} runs in {seconds:.2f} s, {rate}",
+        f"Where the time goes: {label}, {runs:,} {unit}s in {seconds:.2f} s, {rate}",
         "",
     ]
-    table = [["thread", "CPU s", "% of time", "in SQL s", "µs CPU a run"]]
+    table = [["thread", "CPU s", "% of time", "in SQL s", f"µs CPU a {unit}"]]
     for role, spent in profile["threads"].items():
         if spent["cpu"] or spent["sql"]:
             table.append(_thread(role, spent["cpu"], runs, seconds, spent["sql"]))

@@ -31,15 +31,22 @@ def job_options(number: int) -> dict:
     }
 
 
-def with_scheduler(request: dict) -> tuple[float, int]:
-    """Add with a scheduler; answer the seconds and how many jobs there are."""
+def with_scheduler(request: dict) -> tuple[float, int, dict | None]:
+    """Add with a scheduler; answer the seconds, how many jobs there are, a profile."""
     faults = Faults()
+    profile = found = None
+    if "profile" in request:
+        from profile_of_ours import Profile
+
+        profile = Profile(**request["profile"])
     scheduler = make_scheduler(request["contender"], request["database"])
     scheduler.start(paused=True)
     warm_up, jobs = request["warm_up"], request["jobs"]
     for number in range(warm_up):
         scheduler.add_job(**job_options(number))
     wanted = [job_options(number) for number in range(warm_up, warm_up + jobs)]
+    if profile is not None:
+        profile.start()
     begun = time.perf_counter()
     if request["batch"]:
         scheduler.add_jobs(wanted)
@@ -47,14 +54,16 @@ def with_scheduler(request: dict) -> tuple[float, int]:
         for options in wanted:
             scheduler.add_job(**options)
     seconds = time.perf_counter() - begun
+    if profile is not None:
+        found = profile.stop(jobs, seconds)
     stored = len(scheduler.get_jobs())
     scheduler.shutdown()
     if faults.number:
         raise AssertionError(f"{faults.number} errors logged; first: {faults.first}")
-    return seconds, stored
+    return seconds, stored, found
 
 
-def with_inserts(request: dict) -> tuple[float, int]:
+def with_inserts(request: dict) -> tuple[float, int, None]:
     """Write ready rows by SQL; answer the seconds and how many there are."""
     set_up_django(request["database"])
     from datetime import datetime, timezone
@@ -108,10 +117,10 @@ def with_inserts(request: dict) -> tuple[float, int]:
             connection.commit()
             connection.set_autocommit(True)
         seconds = time.perf_counter() - begun
-    return seconds, DjangoJob.objects.count()
+    return seconds, DjangoJob.objects.count(), None
 
 
-def with_procrastinate(request: dict) -> tuple[float, int]:
+def with_procrastinate(request: dict) -> tuple[float, int, None]:
     """Defer tasks; answer the seconds and how many there are."""
     procrastinate = import_module("procrastinate")
     database = request["database"]
@@ -139,7 +148,7 @@ def with_procrastinate(request: dict) -> tuple[float, int]:
                 body_of.defer(**options)
         seconds = time.perf_counter() - begun
         stored = len(list(app.job_manager.list_jobs()))
-    return seconds, stored
+    return seconds, stored, None
 
 
 def main() -> None:
@@ -149,11 +158,15 @@ def main() -> None:
         add = with_procrastinate
     elif request["contender"] == "inserts":
         add = with_inserts
-    seconds, stored = add(request)
+    seconds, stored, profile = add(request)
     expected = request["warm_up"] + request["jobs"]
     if stored != expected:
         raise AssertionError(f"expected {expected} jobs in the database, got {stored}")
-    answer = {"answer": request["jobs"] / seconds, "jobs": request["jobs"]}
+    answer = {
+        "answer": request["jobs"] / seconds,
+        "jobs": request["jobs"],
+        "profile": profile,
+    }
     json.dump(answer, sys.stdout)
 
 

@@ -56,6 +56,16 @@ class Member:
     def noted(self) -> list:
         return list(starts)
 
+    def claims(self) -> dict[int, float]:
+        """Answer when the run of each job was claimed, by the number in its id."""
+        from django_apscheduler.models import DjangoJobExecution
+
+        times = DjangoJobExecution.objects.values_list("job_id", "claimed_time")
+        return {
+            int(job_id.rpartition("-")[2]): claimed.timestamp()
+            for job_id, claimed in times
+        }
+
     def log(self) -> dict:
         counts = logged("ours")
         return {"rows": sum(counts.values()), "jobs": len(counts)}

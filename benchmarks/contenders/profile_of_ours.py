@@ -31,7 +31,7 @@ ROLES = {
     "apscheduler-watch": "watch for edits",
     "apscheduler-guard": "guard of connections",
     "APScheduler": "claim and submit",
-    "MainThread": "main (waits)",
+    "MainThread": "main",
 }
 
 TICKS = os.sysconf("SC_CLK_TCK")
