@@ -516,8 +516,10 @@ class ExecutionRollup(models.Model):
         verbose_name = _("roll-up")
         verbose_name_plural = _("roll-ups")
         constraints = [
+            # The status before the time: what did not go well is few of the rows, and
+            # the dashboard looks for it alone.
             models.UniqueConstraint(
-                fields=["period", "start_time", "job_id", "status"],
+                fields=["period", "status", "start_time", "job_id"],
                 name="apscheduler_rollup_once",
             )
         ]

@@ -23,7 +23,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
 from django.db import connections, transaction
-from django.db.models import F, Max, Sum
+from django.db.models import F, Max, QuerySet, Sum
 
 from django_apscheduler.db import database_now, writer_lock
 from django_apscheduler.models import (
@@ -428,7 +428,9 @@ def _save(using: str, rows: list[ExecutionRollup]) -> None:
 
 
 def _rows(using: str, **which: Any) -> Any:
-    return ExecutionRollup.objects.using(using).filter(period__in=(HOUR, DAY), **which)
+    return ExecutionRollup.objects.using(using).filter(
+        period__in=(HOUR, DAY), status__in=DjangoJobExecution.Status.values, **which
+    )
 
 
 def _totals(row: Any) -> Totals:
@@ -459,7 +461,7 @@ def hours(
     :param found: sums to add to and return; several hours may share theirs
     """
     found = {} if found is None else found
-    rows = _between(using, HOUR, _hour(since), until)
+    rows = _between(using, HOUR, since, until)
     for row in rows.values_list("start_time", "status", *SUMS, named=True):
         hour = row.start_time
         if hour not in found:
@@ -486,7 +488,7 @@ def jobs(
     """
     names = ("runs", "occurrences", "seconds", "late_seconds")
     sums = {name: Sum(name) for name in names}
-    days_of_jobs = _between(using, DAY, day_of(since), until)
+    days_of_jobs = _between(using, DAY, since, until)
     if job_ids is not None:
         days_of_jobs = days_of_jobs.filter(job_id__in=job_ids)
     rows = (
@@ -518,7 +520,7 @@ def days(
 ) -> dict[datetime, Totals]:
     """Return the sums over one job by day, otherwise as `hours`."""
     found: dict[datetime, Totals] = {}
-    for row in _between(using, DAY, day_of(since), until).filter(job_id=job_id):
+    for row in _between(using, DAY, since, until).filter(job_id=job_id):
         found.setdefault(row.start_time, Totals()).add(_totals(row))
     return found
 
@@ -534,10 +536,29 @@ def day_of(moment: datetime) -> datetime:
     return moment.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def _between(using: str, period: str, since: datetime, until: datetime | None) -> Any:
-    rows = ExecutionRollup.objects.using(using).filter(
-        period=period, start_time__gte=since
+def rows_since(
+    using: str,
+    period: str,
+    since: datetime,
+    statuses: Collection[str] = DjangoJobExecution.Status.values,
+) -> QuerySet[ExecutionRollup]:
+    """
+    Return the rows of hours or of days and jobs, in no order.
+
+    :param period: `HOUR` or `DAY`
+    :param since: aware; the hour or day in UTC that it falls into is the first
+    """
+    begin = day_of(since) if period == DAY else _hour(since)
+    # Statuses are always named, for the index has them before the time.
+    return (
+        ExecutionRollup.objects.using(using)
+        .filter(period=period, status__in=list(statuses), start_time__gte=begin)
+        .order_by()
     )
+
+
+def _between(using: str, period: str, since: datetime, until: datetime | None) -> Any:
+    rows = rows_since(using, period, since)
     if until is not None:
         rows = rows.filter(start_time__lte=until)
     return rows.order_by("start_time")
@@ -565,14 +586,11 @@ def durations(
     :param since: aware; the day in UTC that it falls into is the first
     :param statuses: of the executions looked at
     """
-    rows = ExecutionRollup.objects.using(using).filter(
-        job_id__in=list(job_ids),
-        start_time__gte=day_of(since),
-        period=DAY,
-        status__in=list(statuses),
+    rows = rows_since(using, DAY, since, tuple(statuses)).filter(
+        job_id__in=list(job_ids)
     )
     found: dict[str, Histogram] = {}
-    for job_id, text in rows.order_by().values_list("job_id", "durations"):
+    for job_id, text in rows.values_list("job_id", "durations"):
         found.setdefault(job_id, Histogram()).update(Histogram.load(text))
     return found
 

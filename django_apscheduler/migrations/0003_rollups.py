@@ -144,7 +144,7 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="executionrollup",
             constraint=models.UniqueConstraint(
-                fields=("period", "start_time", "job_id", "status"),
+                fields=("period", "status", "start_time", "job_id"),
                 name="apscheduler_rollup_once",
             ),
         ),

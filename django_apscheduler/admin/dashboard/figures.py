@@ -18,7 +18,6 @@ from django_apscheduler.admin import stats
 from django_apscheduler.db import current_zone
 from django_apscheduler.models import (
     DjangoJobExecution,
-    ExecutionRollup,
     SchedulerProcess,
 )
 from django_apscheduler.rollups import Counted, Histogram, Totals
@@ -236,11 +235,8 @@ def _by_hour(
     using: str, since: datetime, tail: Tail
 ) -> Iterator[tuple[datetime, str, int, int]]:
     # Without the histograms, which are most of a row.
-    yield from (
-        ExecutionRollup.objects.using(using)
-        .filter(period=rollups.HOUR, start_time__gte=since)
-        .order_by()
-        .values_list("start_time", "status", "runs", "occurrences")
+    yield from rollups.rows_since(using, rollups.HOUR, since).values_list(
+        "start_time", "status", "runs", "occurrences"
     )
     sums: dict[datetime, Totals] = {}
     rollups.note_all(sums, tail.rows)

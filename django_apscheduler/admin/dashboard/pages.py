@@ -41,7 +41,10 @@ from django_apscheduler.admin.dashboard.throughput import throughput
 from django_apscheduler.models import DjangoJob, DjangoJobExecution, SchedulerProcess
 
 #: Parameters of the series: name -> (smallest, largest, default).
-BOUNDS = {"weeks": (1, 52, figures.CALENDAR_WEEKS), "lanes": (1, 100, 30)}
+BOUNDS = {
+    "weeks": (1, 52, figures.CALENDAR_WEEKS),
+    "lanes": (1, 100, timelines.LANES),
+}
 
 
 class Tile(NamedTuple):
@@ -244,18 +247,21 @@ def _calendar(using: str, now: datetime, weeks: int) -> dict[str, Any]:
 
 
 def _timeline(using: str, now: datetime, most: int) -> dict[str, Any]:
-    jobs = timelines.read_jobs(using, now, most)
+    counts = tables.count_jobs(using, now, most)
+    jobs = timelines.read_jobs(using, now, most, counts.horizon)
     known = rollups.durations(
         using,
         [job.pk for job in jobs],
         now - timelines.MEDIAN_DAYS * 24 * timelines.HOUR,
     )
-    coming = tables.count_jobs(using, now).coming
-    return timelines.timeline_json(timelines.build(jobs, known, now, coming=coming))
+    timeline = timelines.build(jobs, known, now, coming=counts.coming)
+    return timelines.timeline_json(timeline)
 
 
 def _jobs(using: str, now: datetime) -> dict[str, Any]:
-    return tables.count_jobs(using, now)._asdict()
+    counts = tables.count_jobs(using, now)._asdict()
+    del counts["horizon"]
+    return counts
 
 
 #: The series by the names that their addresses bear.
@@ -286,7 +292,7 @@ class Page:
         using, now = self.using, self.now
         counts = tables.count_jobs(using, now)
         since = tables.tables_since(counts, now)
-        jobs = timelines.read_jobs(using, now)
+        jobs = timelines.read_jobs(using, now, horizon=counts.horizon)
         context: dict[str, Any] = {
             "heartbeat": banner(stats.heartbeat(using), self.pages.admin_site.name),
             "now": now,

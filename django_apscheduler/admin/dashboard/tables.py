@@ -19,12 +19,12 @@ from django.db.models.functions import Cast
 
 from django_apscheduler import rollups
 from django_apscheduler.admin import stats
+from django_apscheduler.admin.dashboard import timeline
 from django_apscheduler.admin.dashboard.figures import NOT_RUN, Tail
 from django_apscheduler.db import database_now
 from django_apscheduler.models import (
     DjangoJob,
     DjangoJobExecution,
-    ExecutionRollup,
     SchedulerProcess,
 )
 
@@ -32,6 +32,10 @@ from django_apscheduler.models import (
 ROWS = 8
 
 LATEST_JOBS = 5
+
+#: How far ahead the timeline may have to look only: the fewer jobs it has to order, the
+#: sooner it is there, and where there are many, most run within minutes.
+HORIZONS = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1))
 
 #: Jobs with occurrences that did not run, of which it is looked up whether others did.
 LEFT_OUT = 200
@@ -51,7 +55,11 @@ PROCESSES = 20
 
 
 class JobCounts(NamedTuple):
-    """Jobs by state; ``coming`` of them run within 24 hours."""
+    """
+    Jobs by state; ``coming`` of them run within 24 hours.
+
+    :ivar horizon: so far ahead the timeline has to look to find all jobs it can show
+    """
 
     total: int
     active: int
@@ -59,10 +67,15 @@ class JobCounts(NamedTuple):
     broken: int
     overdue: int
     coming: int
+    horizon: timedelta = timedelta(days=1)
 
 
-def count_jobs(using: str, now: datetime) -> JobCounts:
-    """Count the jobs, in one query."""
+def count_jobs(using: str, now: datetime, lanes: int = timeline.LANES) -> JobCounts:
+    """
+    Count the jobs, in one query.
+
+    :param lanes: of the timeline
+    """
     state = DjangoJob.State
     counts = {
         "total": Q(),
@@ -72,10 +85,25 @@ def count_jobs(using: str, now: datetime) -> JobCounts:
         "overdue": stats.overdue_condition(now),
         "coming": Q(state=state.ACTIVE, next_run_time__lte=now + timedelta(days=1)),
     }
+    soon = {
+        f"within_{number}": Q(state=state.ACTIVE, next_run_time__lte=now + horizon)
+        for number, horizon in enumerate(HORIZONS)
+    }
     found = DjangoJob.objects.using(using).aggregate(
-        **{f"{name}_count": Count("pk", filter=which) for name, which in counts.items()}
+        **{
+            f"{name}_count": Count("pk", filter=which)
+            for name, which in (counts | soon).items()
+        }
     )
-    return JobCounts(*(found[f"{name}_count"] for name in counts))
+    enough = (
+        horizon
+        for horizon, name in zip(HORIZONS, soon)
+        if found[f"{name}_count"] >= lanes
+    )
+    return JobCounts(
+        *(found[f"{name}_count"] for name in counts),
+        horizon=next(enough, timedelta(days=1)),
+    )
 
 
 def tables_since(counts: JobCounts, now: datetime) -> datetime:
@@ -209,12 +237,7 @@ def read_failing(using: str, counts: JobCounts, since: datetime, tail: Tail) -> 
 
 def _failed_lately(using: str, since: datetime, tail: Tail) -> list[str]:
     lately = (
-        ExecutionRollup.objects.using(using)
-        .filter(
-            period=rollups.DAY,
-            start_time__gte=rollups.day_of(since),
-            status__in=stats.FAILED,
-        )
+        rollups.rows_since(using, rollups.DAY, since, stats.FAILED)
         .order_by("-start_time")
         .values_list("job_id", flat=True)
     )
@@ -249,8 +272,7 @@ class SlowJob:
 def read_slowest(using: str, since: datetime) -> list[SlowJob]:
     """Return the jobs that take longest on average, over whole days, in one query."""
     rows = (
-        _days(using, since)
-        .filter(status__in=rollups.MEASURED)
+        rollups.rows_since(using, rollups.DAY, since, rollups.MEASURED)
         .values("job_id")
         .annotate(
             runs_in_all=Sum("runs"),
@@ -306,14 +328,6 @@ def complete_slowest(using: str, slowest: Sequence[SlowJob], since: datetime) ->
 
 def _at_most(seconds: float | None, longest: float) -> float | None:
     return None if seconds is None else min(seconds, longest)
-
-
-def _days(using: str, since: datetime) -> Any:
-    return (
-        ExecutionRollup.objects.using(using)
-        .filter(period=rollups.DAY, start_time__gte=rollups.day_of(since))
-        .order_by()
-    )
 
 
 # Quiet jobs
@@ -375,18 +389,17 @@ def _idle(using: str, since: datetime) -> list[QuietJob]:
     """Return jobs of whose occurrences in this time none came to run."""
     # Two queries: the first reads only rows of what did not run, which are few, and
     # the second only those of the jobs that the first has found.
-    days = _days(using, since)
     left_out = dict(
-        days.filter(status__in=NOT_RUN)
+        rollups.rows_since(using, rollups.DAY, since, NOT_RUN)
         .values("job_id")
         .annotate(left_out=Sum("occurrences"))
         .order_by("-left_out", "job_id")
         .values_list("job_id", "left_out")[:LEFT_OUT]
     )
     ran = set(
-        days.filter(
-            job_id__in=list(left_out), status__in=stats.SUCCEEDED + stats.FAILED
-        ).values_list("job_id", flat=True)
+        rollups.rows_since(using, rollups.DAY, since, stats.SUCCEEDED + stats.FAILED)
+        .filter(job_id__in=list(left_out))
+        .values_list("job_id", flat=True)
     )
     ids = [pk for pk in left_out if pk not in ran][:ROWS]
     names = _jobs(using, ids)

@@ -109,11 +109,17 @@ class Timeline:
     changes: list[ZoneChange]
 
 
-def read_jobs(using: str, now: datetime, lanes: int = LANES) -> list[DjangoJob]:
-    """Return the jobs that run next, within 24 hours, in one query."""
+def read_jobs(
+    using: str, now: datetime, lanes: int = LANES, horizon: timedelta = 24 * HOUR
+) -> list[DjangoJob]:
+    """
+    Return the jobs that run next, in one query.
+
+    :param horizon: how far ahead to look, see `tables.JobCounts`
+    """
     return list(
         DjangoJob.objects.using(using)
-        .filter(state=DjangoJob.State.ACTIVE, next_run_time__lte=now + 24 * HOUR)
+        .filter(state=DjangoJob.State.ACTIVE, next_run_time__lte=now + horizon)
         .order_by("next_run_time", "id")
         .only("id", "name", "trigger", "anchor_time", "next_run_time", "nominal_time")[
             :lanes

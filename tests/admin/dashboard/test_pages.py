@@ -359,7 +359,33 @@ class TablesTest(TestCase):
         rows.job("paused", state="paused")
         rows.job("geo", state="broken")
         rows.job("done", state="finished")
-        self.assertEqual(self.counts(), (6, 3, 1, 1, 1, 2))
+        self.assertEqual(self.counts(), (6, 3, 1, 1, 1, 2, timedelta(days=1)))
+
+    def test_the_timeline_looks_no_further_than_it_must(self):
+        def add(name: str, jobs: int, minutes: int) -> None:
+            at = NOON + timedelta(minutes=minutes)
+            DjangoJob.objects.bulk_create(
+                DjangoJob(id=f"{name}-{number}", next_run_time=at)
+                for number in range(jobs)
+            )
+
+        def horizon() -> timedelta:
+            return tables.count_jobs("default", NOON, lanes=4).horizon
+
+        add("soon", 2, 1)
+        add("later", 1, 10)
+        add("tonight", 9, 61)
+        self.assertEqual(horizon(), timedelta(days=1))
+        add("this-hour", 1, 60)
+        self.assertEqual(horizon(), timedelta(hours=1))
+        found = timeline.read_jobs("default", NOON, 4, horizon())
+        self.assertEqual(
+            [job.pk for job in found], ["soon-0", "soon-1", "later-0", "this-hour-0"]
+        )
+        add("last", 1, 10)
+        self.assertEqual(horizon(), timedelta(minutes=10))
+        add("at-once", 2, 1)
+        self.assertEqual(horizon(), timedelta(minutes=1))
 
     def fail(self) -> None:
         for pk in ("bad", "worse", "mended", "missed"):
