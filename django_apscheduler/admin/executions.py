@@ -98,6 +98,7 @@ class ExecutionAdmin(ExecutionLevers, ExecutionDetails, SchedulerAdmin):
         return getattr(request, "log_list", paging.LogList)
 
     def count_capped(self, queryset: QuerySet) -> int:
+        """Count rows, LISTED_ROWS at most."""
         # In the order of an index. Free to choose, a planner that expects enough rows
         # reads the table from its beginning, and the newest are at its end.
         return queryset.order_by("-run_time", "-id")[: base.LISTED_ROWS].count()

@@ -273,7 +273,7 @@ class LogList(base.RunsChangeList):
         self.full_result_count = self.result_count
         self.show_full_result_count = False
         self.show_admin_actions = True
-        self.capped = self.can_show_all = self.multi_page = False
+        self.can_show_all = self.multi_page = False
         self.paginator = Paginator(shown, size)
         last = Place.of(shown[-1 if self.cursor.way == OLDER else 0]) if shown else None
         self.newest_id = self.root_queryset.aggregate(newest=Max("pk"))["newest"] or 0

@@ -112,13 +112,20 @@ class JobListTest(AdminCase):
         self.assertEqual({job.next_run_time for job in seen[len(due) :]}, {None})
         self.assertEqual(len(due), 108)
 
-    def test_a_list_beyond_its_pages_says_so(self):
-        for number in range(12):
-            rows.job(f"job-{number}")
-        with mock.patch.object(base, "PAGED_ROWS", 10):
-            response = self.client.get(reverse(JOBS))
-        self.assertContains(response, "The first 10 rows are listed.")
-        self.assertEqual(len(rows.listed(response)), 10)
+    def test_addresses_of_pages_that_there_are_not_lead_to_the_first(self):
+        for number in range(60):
+            rows.job(f"job-{number:02}")
+        for page in ("0", "3", "-1", "x", "9" * 9, "9" * 30, "9" * 5000):
+            with self.subTest(page=page[:10]):
+                response = self.client.get(reverse(JOBS), {"p": page}, follow=True)
+                self.assertContains(response, "60 jobs")
+                self.assertEqual(rows.listed(response)[0], "job-59")
+
+    def test_all_are_shown_on_one_page_on_request(self):
+        for number in range(60):
+            rows.job(f"job-{number:02}")
+        response = self.client.get(reverse(JOBS), {"all": ""})
+        self.assertEqual(rows.listed(response), [f"job-{59 - n:02}" for n in range(60)])
 
     def test_success_is_told_as_a_share_that_is_never_rounded_to_all(self):
         for succeeded, failed, share, runs in (
