@@ -364,6 +364,8 @@ class AddingMethods(SchedulerState):
         self, store: BaseJobStore, *events: SchedulerEvent, wake: bool = True
     ) -> None:
         """Send events of an edit, and wake the scheduler, once the edit is durable."""
+        if not events and not wake:
+            return
 
         def tell() -> None:
             for event in events:

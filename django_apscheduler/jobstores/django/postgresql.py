@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 #: The channel on which edits are told; the payload is always empty.
 CHANNEL = "django_apscheduler"
+#: Schedulers are told of a new job that is due within so many seconds.
+TOLD_SECONDS = 600
 
 
 #: The types of the columns that a new job is written from.
@@ -56,10 +58,13 @@ _NOW = "COALESCE(%s::timestamptz, STATEMENT_TIMESTAMP())"
 
 @lru_cache(maxsize=16)
 def _add_alone(table: str) -> str:
-    # One statement is its own transaction: added and told of, or neither.
+    # One statement is its own transaction: added and told of, or neither. Schedulers
+    # find what is due much later in time by themselves, and notifications are a lock
+    # that all who send them share.
+    soon = f"next_run_time < {_NOW} + interval '{TOLD_SECONDS} seconds'"
     return (
         f"{insert_job(table, _NOW)} ON CONFLICT (id) DO NOTHING "
-        f"RETURNING pg_notify('{CHANNEL}', '')"
+        f"RETURNING CASE WHEN {soon} THEN pg_notify('{CHANNEL}', '') END"
     )
 
 
@@ -232,7 +237,7 @@ class PostgreSQL(Statements):
             cursor.execute(f"NOTIFY {CHANNEL}")
 
     def add_alone(self, row: Row, now: datetime | None) -> bool:
-        values = [*row[: len(ADDED)], now, now]
+        values = [*row[: len(ADDED)], now, now, now]
         with self.connection.cursor() as cursor:
             cursor.execute(_add_alone(self.jobs), values)
             return cursor.rowcount == 1

@@ -40,6 +40,7 @@ from django_apscheduler.jobstores.django.heart import Heart
 from django_apscheduler.jobstores.django.inflight import InFlight
 from django_apscheduler.jobstores.django.membership import LeaseLost, Membership
 from django_apscheduler.jobstores.django.mending import Mending
+from django_apscheduler.jobstores.django.postgresql import TOLD_SECONDS
 from django_apscheduler.jobstores.django.rows import COLUMNS, Row
 from django_apscheduler.jobstores.django.sql import statements
 from django_apscheduler.jobstores.django.timing import DatabaseClock
@@ -51,6 +52,8 @@ logger = logging.getLogger(__name__)
 
 #: Seconds for which a process leaves alone a job whose callable it cannot import.
 UNRESOLVED_SECONDS = 60.0
+#: Seconds between polls at most: what is due later than that nobody need be told of.
+MOST_POLL_SECONDS = TOLD_SECONDS / 2
 
 
 class DjangoJobStore(DatabaseAccess, DatabaseClock, BaseJobStore):
@@ -66,7 +69,8 @@ class DjangoJobStore(DatabaseAccess, DatabaseClock, BaseJobStore):
         pooler that does not pass notifications on
     :param lease: seconds after which a scheduler that shows no sign of life is dead
     :param heartbeat: seconds between its signs of life
-    :param poll: longest time, in seconds, until a change that nothing told of is seen
+    :param poll: longest time, in seconds, until a change that nothing told of is seen;
+        300 at most
     :param allow_pickle: whether arguments that JSON cannot carry are pickled; None for
         what ``settings.APSCHEDULER["allow_pickle"]`` says
     """
@@ -87,10 +91,15 @@ class DjangoJobStore(DatabaseAccess, DatabaseClock, BaseJobStore):
     ):
         super().__init__()
         lease, heartbeat, poll = float(lease), float(heartbeat), float(poll)
-        if not 0 < heartbeat * 2 <= lease or poll <= 0:
+        if not 0 < heartbeat * 2 <= lease:
             raise ValueError(
-                "lease must be at least twice heartbeat, and heartbeat and poll more "
-                f"than 0 seconds; got lease={lease}, heartbeat={heartbeat}, poll={poll}"
+                "heartbeat must be more than 0 seconds, and lease at least twice as "
+                f"long; got heartbeat={heartbeat}, lease={lease}"
+            )
+        if not 0 < poll <= MOST_POLL_SECONDS:
+            raise ValueError(
+                f"poll must be more than 0 and at most {MOST_POLL_SECONDS:.0f} seconds; "
+                f"got {poll}"
             )
         self._using = using
         self._running_using: str | None = None
@@ -222,7 +231,8 @@ class DjangoJobStore(DatabaseAccess, DatabaseClock, BaseJobStore):
     def hear(self) -> None:
         """Take note that somebody has edited jobs, or given a command."""
         self.wake()
-        if self._heart is not None:
+        # Commands are for runs here, and somebody may be adding thousands of jobs.
+        if self._heart is not None and self.here:
             self._heart.hear()
 
     # Surroundings.

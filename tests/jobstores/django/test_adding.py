@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from django_apscheduler import clock
 from django_apscheduler.db import PrivateConnection, database_now
 from django_apscheduler.jobstores.base import ConflictingIdError, JobLookupError
+from django_apscheduler.jobstores.django import DjangoJobStore
 from django_apscheduler.jobstores.django.listening import GATHER_SECONDS, listen
 from django_apscheduler.jobstores.django.postgresql import CHANNEL
 from django_apscheduler.models import DjangoJob
@@ -363,3 +365,51 @@ def test_processes_that_add_and_remove_one_job_at_once_hurt_nobody(scheduler):
         done = [pool.submit(come_and_go) for _ in range(3)]
     assert [future.exception() for future in done] == [None] * 3
     assert any(future.result() for future in done)
+
+
+def test_schedulers_are_told_of_new_jobs_that_are_due_before_their_next_poll(scheduler):
+    if connection.vendor != "postgresql":
+        pytest.skip("only PostgreSQL notifies: TEST_DB=postgres")
+    with PrivateConnection("default") as own:
+        own.ensure_connection()
+        raw = own.connection
+        raw.autocommit = True
+        raw.cursor().execute(f"LISTEN {CHANNEL}")
+        raw.cursor().execute("LISTEN the_end")
+
+        def told(**more: Any) -> int:
+            """Add a job; return how often schedulers were told of it."""
+            scheduler.add_job(**options(f"job-{DjangoJob.objects.count()}", **more))
+            with connection.cursor() as cursor:
+                # Notifications come in the order of their commits.
+                cursor.execute("NOTIFY the_end")
+            channels = iter(notifications(raw))
+            return sum(1 for _ in iter(lambda: next(channels), "the_end"))
+
+        soon = database_now("default")
+        assert told(run_date=soon + HOUR) == 0
+        assert told(next_run_time=None) == 0
+        assert told(next_run_time=soon + timedelta(minutes=11)) == 0
+        assert told(run_date=soon + timedelta(minutes=9)) == 1
+        assert told(run_date=soon + HOUR, next_run_time=soon) == 1
+        own.close()
+
+
+def notifications(raw: Any) -> Any:
+    """Give the channels of a connection's notifications."""
+    if callable(raw.notifies):  # psycopg 3
+        yield from (found.channel for found in raw.notifies(timeout=PATIENCE))
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        select.select([raw], [], [], 1)
+        raw.poll()
+        while raw.notifies:
+            yield raw.notifies.pop(0).channel
+    raise AssertionError("the notification was not heard")
+
+
+def test_a_poll_is_no_longer_than_schedulers_may_be_left_without_notice():
+    for poll in (0, -1, 301):
+        with pytest.raises(ValueError, match=f"at most 300 seconds; got {poll}"):
+            DjangoJobStore(poll=poll)
+    assert DjangoJobStore(poll=300).poll == 300

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from datetime import timedelta
+from unittest import mock
 
 import pytest
 from django.contrib.auth.models import Group
@@ -88,6 +89,18 @@ def test_what_is_claimed_is_passed_on_to_its_scheduler_once(store):
     store.commands.deliver()
     assert (command().note, command().done_time is None) == ("Cancelled.", False)
     assert execution().status == "Cancelled"
+
+
+def test_news_have_the_heart_look_for_commands_only_while_something_runs_here(store):
+    heart = store._heart = mock.Mock()
+    store.hear()
+    assert not heart.hear.called
+    run, _ = claim(store)
+    store.hear()
+    assert heart.hear.call_count == 1
+    finish(store, run)
+    store.hear()
+    assert heart.hear.call_count == 1
 
 
 def test_a_wish_that_comes_too_late_changes_nothing_and_says_so(store):
