@@ -175,14 +175,29 @@ class Totals:
 
     def add_row(self, row: Any) -> None:
         """Add a row of the roll-ups."""
-        self.runs[row.status] += row.runs
-        self.occurrences[row.status] += row.occurrences
-        self.seconds += row.seconds
-        self.longest = max(self.longest, row.longest)
-        self.durations.add(row.durations)
-        self.late_seconds += row.late_seconds
-        self.latest = max(self.latest, row.latest)
-        self.lateness.add(row.lateness)
+        self.add_sums(row.status, *(getattr(row, name) for name in SUMS))
+
+    def add_sums(
+        self,
+        status: str,
+        runs: int,
+        occurrences: int,
+        seconds: float,
+        longest: float,
+        durations: str,
+        late_seconds: float,
+        latest: float,
+        lateness: str,
+    ) -> None:
+        """Add the columns of a row of the roll-ups."""
+        self.runs[status] += runs
+        self.occurrences[status] += occurrences
+        self.seconds += seconds
+        self.longest = max(self.longest, longest)
+        self.durations.add(durations)
+        self.late_seconds += late_seconds
+        self.latest = max(self.latest, latest)
+        self.lateness.add(lateness)
 
     def note(self, row: Counted) -> None:
         """Add one execution."""
@@ -462,11 +477,10 @@ def hours(
     """
     found = {} if found is None else found
     rows = _between(using, HOUR, since, until)
-    for row in rows.values_list("start_time", "status", *SUMS, named=True):
-        hour = row.start_time
+    for hour, *columns in rows.values_list("start_time", "status", *SUMS):
         if hour not in found:
             found[hour] = Totals()
-        found[hour].add_row(row)
+        found[hour].add_sums(*columns)
     return found
 
 

@@ -11,8 +11,9 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
+from html import escape
 
-from django.utils.html import escape, format_html, format_html_join
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import get_language, gettext, ngettext
 
@@ -138,7 +139,8 @@ def run_strip(runs: Sequence[RunMark], now: datetime, places: int = 20) -> SafeS
         before, after = _mark(
             tone, bar_height(seconds), (places - 1 - place) * STEP + 1
         )
-        marks.append(before + escape(title) + after)
+        # Python's own escape() spares a thousand texts what Django does for lazy ones.
+        marks.append(f"{before}{escape(title)}{after}")
     return format_html(
         '<svg class="dja-strip" role="img" aria-label="{}" width="{}" height="{}" '
         'viewBox="0 0 {} {}"><path class="dja-base" d="M0 {}h{}"/>{}</svg>',

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from html import escape
 from typing import Any
 
 from django.utils.formats import number_format
@@ -58,7 +59,12 @@ def _names(attributes: tuple[str, ...]) -> tuple[str, ...]:
 def _value(value: Any) -> str:
     if isinstance(value, (int, float)):
         return str(_short(value))
-    return conditional_escape(value)
+    return _escaped(value)
+
+
+def _escaped(value: Any) -> str:
+    # Django's does the same to a plain text, by way of what lazy ones need.
+    return escape(value) if type(value) is str else conditional_escape(value)
 
 
 def _short(value: Any) -> Any:
@@ -66,7 +72,7 @@ def _short(value: Any) -> Any:
 
 
 def _together(children: Sequence[Any]) -> str:
-    return "".join(map(conditional_escape, children))
+    return "".join(map(_escaped, children))
 
 
 def datum(title: str, *children: Any, href: str = "") -> SafeString:

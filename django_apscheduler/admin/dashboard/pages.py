@@ -291,6 +291,7 @@ class Page:
         """Return what the template shows."""
         using, now = self.using, self.now
         counts = tables.count_jobs(using, now)
+        few = counts.total <= tables.ALL_JOBS
         since = tables.tables_since(counts, now)
         jobs = timelines.read_jobs(using, now, horizon=counts.horizon)
         context: dict[str, Any] = {
@@ -298,9 +299,9 @@ class Page:
             "now": now,
             "clock": words.wall(now, now, seconds=True),
             "sees_runs": self.sees_runs,
-            "few_jobs": counts.total <= tables.ALL_JOBS,
+            "few_jobs": few,
             "quiet": self.quiet(since),
-            "latest_jobs": tables.read_latest_jobs(using),
+            "latest_jobs": tables.read_latest_jobs(using) if few else [],
             "lists": self.lists(),
         }
         durations: dict[str, rollups.Histogram] = {}
@@ -435,7 +436,11 @@ class Page:
             )
         tiles.append(jobs("overdue", gettext("Overdue"), counts.overdue))
         if self.sees_runs:
-            tiles.append(jobs("failing", gettext("Failing"), context["failing"].count))
+            failing = context["failing"]
+            tile = jobs("failing", gettext("Failing"), failing.count)
+            if failing.capped:
+                tile = tile._replace(number=f"{tile.number}+")
+            tiles.append(tile)
         tiles += [
             jobs("broken", gettext("Broken"), counts.broken),
             jobs("paused", gettext("Paused"), counts.paused),

@@ -44,8 +44,12 @@ LEFT_OUT = 200
 LATEST_RUNS = 2000
 
 #: Up to so many jobs are all looked at: their last runs, and a week of their sums.
-#: Beyond that only those with sums since yesterday are.
+#: Beyond that only those with sums since yesterday are, and those added last are not
+#: told: nothing but a look at each job would find them.
 ALL_JOBS = 2000
+
+#: Of those with failures since yesterday so many are looked at.
+FAILED_JOBS = 1000
 
 #: A pause older than this is shown among the jobs that are quiet.
 LONG_PAUSE = timedelta(days=1)
@@ -190,19 +194,23 @@ class Failing:
 
     :ivar count: how many there are
     :ivar more: whether there may be others that were not looked at
+    :ivar capped: whether so many failed lately that not all of these were looked at
     """
 
     rows: list[FailingJob] = field(default_factory=list)
     count: int = 0
     more: bool = False
+    capped: bool = False
 
 
 def read_failing(using: str, counts: JobCounts, since: datetime, tail: Tail) -> Failing:
     """Return the jobs that fail, in six queries at most."""
     jobs = DjangoJob.objects.using(using).order_by()
-    few = counts.total <= ALL_JOBS
+    few, capped = counts.total <= ALL_JOBS, False
     if not few:
-        jobs = jobs.filter(pk__in=_failed_lately(using, since, tail))
+        lately = _failed_lately(using, since, tail)
+        capped = len(lately) == FAILED_JOBS
+        jobs = jobs.filter(pk__in=lately)
     runs = DjangoJobExecution.objects.using(using).filter(
         job_id=OuterRef("pk"), status__in=stats.FAILED + stats.SUCCEEDED
     )
@@ -224,7 +232,7 @@ def read_failing(using: str, counts: JobCounts, since: datetime, tail: Tail) -> 
     )
     found = [FailingJob(*values) for values in failed]
     found.sort(key=lambda row: (row.run_time, row.execution_id), reverse=True)
-    failing = Failing(found[:ROWS], len(found), not few)
+    failing = Failing(found[:ROWS], len(found), not few, capped)
     names = _jobs(using, (row.job_id for row in failing.rows))
     recent = stats.recent_runs(list(names.values()), using)
     for row in failing.rows:
@@ -244,8 +252,8 @@ def _failed_lately(using: str, since: datetime, tail: Tail) -> list[str]:
     found = dict.fromkeys(
         row.job_id for row in tail.rows if row.job_id and row.status in stats.FAILED
     )
-    found.update(dict.fromkeys(lately[:ALL_JOBS]))
-    return list(found)[:ALL_JOBS]
+    found.update(dict.fromkeys(lately[:FAILED_JOBS]))
+    return list(found)[:FAILED_JOBS]
 
 
 def _jobs(using: str, ids: Iterable[str]) -> dict[str, DjangoJob]:

@@ -422,6 +422,18 @@ class TablesTest(TestCase):
             [row.job_id for row in found.rows], ["just now", "bad", "worse"]
         )
         self.assertTrue(found.more)
+        self.assertFalse(found.capped)
+
+    def test_of_many_that_failed_lately_not_all_are_looked_at(self):
+        self.fail()
+        sum_up()
+        with (
+            mock.patch.object(tables, "ALL_JOBS", 3),
+            mock.patch.object(tables, "FAILED_JOBS", 2),
+        ):
+            found = self.failing()
+            self.assertTrue(found.capped)
+            self.assertLessEqual(found.count, 2)
 
     def test_the_slowest_come_first_with_exact_sums(self):
         for pk, lengths in {"a": (1, 3), "b": (10,), "c": (2, 2, 2)}.items():
@@ -501,6 +513,22 @@ class PageTest(AdminCase):
         self.assertContains(response, "There are no jobs yet.")
         self.assertContains(response, "Nothing has run yet.", count=2)
         self.assertEqual(set(self.tiles(response).values()), {"0"})
+
+    def test_a_page_of_very_many_jobs_says_what_it_leaves_out(self):
+        for number in range(4):
+            rows.job(f"job-{number}")
+            rows.execution(f"job-{number}", hours=1, status="Error!")
+        sum_up()
+        response = self.client.get(reverse(PAGE))
+        self.assertContains(response, "Latest jobs")
+        self.assertEqual(self.tiles(response)["failing"], "4")
+        with (
+            mock.patch.object(tables, "ALL_JOBS", 3),
+            mock.patch.object(tables, "FAILED_JOBS", 2),
+        ):
+            response = self.client.get(reverse(PAGE))
+        self.assertNotContains(response, "Latest jobs")
+        self.assertEqual(self.tiles(response)["failing"], "2+")
 
     def test_tiles_lead_to_as_many_rows_as_they_say(self):
         shop.fill(NOON, days=2)
