@@ -118,7 +118,13 @@ UPDATE django_apscheduler_djangojob SET
 WHERE right(id, 3) = '600';
 """
 
-#: What a scheduler would have done since: no job is overdue, and one scheduler lives.
+#: One job in a thousand is overdue, so that its list has rows.
+OVERDUE = """
+UPDATE django_apscheduler_djangojob SET next_run_time = now() - interval '1 hour'
+WHERE right(id, 3) = '700';
+"""
+
+#: What a scheduler would have done since: it lives, and moved on what was due.
 FRESHEN = """
 UPDATE django_apscheduler_djangojob
 SET next_run_time = next_run_time
@@ -143,6 +149,7 @@ def freshen() -> None:
 
     with connection.cursor() as cursor:
         cursor.execute(FRESHEN)
+        cursor.execute(OVERDUE)
         cursor.execute("VACUUM ANALYZE django_apscheduler_djangojob")
 
 
@@ -171,6 +178,7 @@ def fill(executions: int, jobs: int) -> None:
     add_jobs(jobs, now)
     with connection.cursor() as cursor:
         cursor.execute(STATES, {"now": now})
+        cursor.execute(OVERDUE)
         cursor.execute(
             EXECUTIONS, {"rows": executions, "jobs": jobs, "now": now, "days": DAYS}
         )
