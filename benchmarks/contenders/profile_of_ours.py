@@ -47,7 +47,8 @@ def role_of(name: str) -> str:
 
 def shorten(sql: str) -> str:
     """A statement without what differs from call to call, at most a line long."""
-    text = re.sub(r"(%s|\?)(, (%s|\?))+", "...", " ".join(sql.split()))
+    text = re.sub(r"(%s|\?|\d+)(, (%s|\?|\d+))+", "...", " ".join(sql.split()))
+    text = re.sub(r"\bIN \(\d+\)", "IN (...)", text)
     text = re.sub(r'"?django_apscheduler_(\w+)"?\.?', r"\1.", text)
     listed = re.match(r"SELECT (.{24}.*?) FROM ", text)
     if listed:

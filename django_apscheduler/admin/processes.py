@@ -29,8 +29,8 @@ class ProcessAdmin(SchedulerAdmin):
         "started",
         "heartbeat",
         "slots",
-        "release",
-        "version",
+        "release_name",
+        "version_number",
     )
     search_fields = ("host", "release", "version")
     search_help_text = _("Search by host, release or version")
@@ -81,15 +81,23 @@ class ProcessAdmin(SchedulerAdmin):
     def node(self, process: SchedulerProcess) -> SafeString:
         return format_html("<code>{}</code>", str(process))
 
-    @admin.display(description=_("started"), ordering="started_time")
+    @words.column(_("started"), ordering="started_time")
     def started(self, process: SchedulerProcess) -> SafeString | str:
         return words.moment_cell(process.started_time, process.shown_at)
 
-    @admin.display(description=_("last tick"), ordering="tick_time")
+    @words.column(_("last tick"), ordering="tick_time")
     def heartbeat(self, process: SchedulerProcess) -> SafeString | str:
         return words.moment_cell(process.tick_time, process.shown_at, seconds=True)
 
-    @admin.display(description=_("executors"))
+    @words.column(_("release"), ordering="release")
+    def release_name(self, process: SchedulerProcess) -> str:
+        return process.release or words.NOTHING
+
+    @words.column(_("version"), ordering="version")
+    def version_number(self, process: SchedulerProcess) -> str:
+        return process.version or words.NOTHING
+
+    @words.column(_("executors"))
     def slots(self, process: SchedulerProcess) -> SafeString | str:
         try:
             slots = json.loads(process.executors or "{}")
@@ -97,9 +105,11 @@ class ProcessAdmin(SchedulerAdmin):
             return process.executors
         if not isinstance(slots, dict) or not slots:
             return words.NOTHING
-        return format_html_join(
+        names = format_html_join(
             ", ", "<code>{}</code> ({})", ((k, v) for k, v in sorted(slots.items()))
         )
+        # One element, for a card lays out each part of a cell by itself.
+        return format_html("<span>{}</span>", names)
 
     @admin.display(description=_("cannot import"))
     def missing(self, process: SchedulerProcess) -> SafeString | str:

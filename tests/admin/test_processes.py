@@ -42,6 +42,11 @@ class SchedulerListTest(AdminCase):
         response = self.client.get(reverse(SCHEDULERS))
         for text in ("web-1:4121", "2026-05-30", "<code>gpu</code> (2)"):
             self.assertContains(response, text)
+        # On a phone a row is a card, without the table's head.
+        for label in ("Started", "Last tick", "Executors", "Release", "Version"):
+            self.assertContains(
+                response, f'<span class="dja-label" aria-hidden="true">{label}</span>'
+            )
         detail = self.client.get(rows.page("schedulerprocess", process.pk))
         self.assertContains(detail, "<code>reports.jobs:gone</code>")
 
