@@ -528,6 +528,8 @@ class PageTest(AdminCase):
         ):
             response = self.client.get(reverse(PAGE))
         self.assertNotContains(response, "Latest jobs")
+        # Nor are they read, which is a look at each of the many.
+        self.assertEqual(response.context["latest_jobs"], [])
         self.assertEqual(self.tiles(response)["failing"], "2+")
 
     def test_tiles_lead_to_as_many_rows_as_they_say(self):
@@ -682,6 +684,22 @@ class SeriesTest(AdminCase):
                 self.assertEqual(response["Content-Type"], "application/json")
                 self.assertEqual(response.json()["series"], name)
                 self.assertIn(key, response.json())
+
+    def test_jobs_are_counted_and_nothing_else(self):
+        rows.job("a")
+        rows.job("b", state="paused")
+        self.assertEqual(
+            self.client.get(series("jobs")).json(),
+            {
+                "series": "jobs",
+                "total": 2,
+                "active": 1,
+                "paused": 1,
+                "broken": 0,
+                "overdue": 0,
+                "coming": 1,
+            },
+        )
 
     def test_numbers_are_those_of_the_page(self):
         rows.execution("a", hours=1)
