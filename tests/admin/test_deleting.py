@@ -5,7 +5,6 @@ from __future__ import annotations
 from django.contrib.admin import site
 from django.contrib.admin.utils import get_deleted_objects
 from django.contrib.auth.models import User
-from django.db.models import Model
 from django.test import RequestFactory
 
 from django_apscheduler.admin import base
@@ -40,13 +39,10 @@ class DeletedObjectsTest(AdminCase):
                     self.assertEqual(bool(needed), not permitted)
 
     def test_what_would_be_deleted_along_is_left_to_django(self):
-        def alone(model: type[Model]) -> bool:
-            return base._goes_alone(model)
-
         for model in (DjangoJob, DjangoJobExecution, SchedulerProcess):
-            self.assertTrue(alone(model), model)
+            self.assertTrue(base._goes_alone(model), model)
         # Lines of Django's log go with the user.
-        self.assertFalse(alone(User))
+        self.assertFalse(base._goes_alone(User))
 
     def test_no_rows_are_nothing_to_delete(self):
         admin = site._registry[DjangoJob]

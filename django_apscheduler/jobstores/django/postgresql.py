@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 #: The channel on which edits are told; the payload is always empty.
 CHANNEL = "django_apscheduler"
-#: Schedulers are told of a new job that is due within so many seconds.
+#: Schedulers are told of a new job that is due within so many seconds, twice the
+#: longest time between polls.
 TOLD_SECONDS = 600
 
 

@@ -399,12 +399,13 @@ def notifications(raw: Any) -> Any:
     """Give the channels of a connection's notifications."""
     if callable(raw.notifies):  # psycopg 3
         yield from (found.channel for found in raw.notifies(timeout=PATIENCE))
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        select.select([raw], [], [], 1)
-        raw.poll()
-        while raw.notifies:
-            yield raw.notifies.pop(0).channel
+    else:
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            select.select([raw], [], [], 1)
+            raw.poll()
+            while raw.notifies:
+                yield raw.notifies.pop(0).channel
     raise AssertionError("the notification was not heard")
 
 
