@@ -33,10 +33,6 @@ ROWS = 8
 
 LATEST_JOBS = 5
 
-#: How far ahead the timeline may have to look only: the fewer jobs it has to order, the
-#: sooner it is there, and where there are many, most run within minutes.
-HORIZONS = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1))
-
 #: Jobs with occurrences that did not run, of which it is looked up whether others did.
 LEFT_OUT = 200
 
@@ -91,7 +87,7 @@ def count_jobs(using: str, now: datetime, lanes: int = timeline.LANES) -> JobCou
     }
     soon = {
         f"within_{number}": Q(state=state.ACTIVE, next_run_time__lte=now + horizon)
-        for number, horizon in enumerate(HORIZONS)
+        for number, horizon in enumerate(timeline.HORIZONS)
     }
     found = DjangoJob.objects.using(using).aggregate(
         **{
@@ -101,7 +97,7 @@ def count_jobs(using: str, now: datetime, lanes: int = timeline.LANES) -> JobCou
     )
     enough = (
         horizon
-        for horizon, name in zip(HORIZONS, soon)
+        for horizon, name in zip(timeline.HORIZONS, soon)
         if found[f"{name}_count"] >= lanes
     )
     return JobCounts(

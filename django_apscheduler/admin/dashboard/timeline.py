@@ -19,6 +19,9 @@ from django_apscheduler.models import DjangoJob
 
 #: Jobs that have a lane, the soonest first.
 LANES = 30
+#: As far ahead as one of these it looks, if enough jobs run by then, else a day: the
+#: fewer jobs it has to order, the sooner it is there.
+HORIZONS = (MINUTE, 10 * MINUTE, HOUR)
 #: Fire times of one job that are all looked up; of jobs that run more often the rest
 #: is looked at every `SAMPLE`.
 MOST_TIMES = 200
